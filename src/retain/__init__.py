@@ -1,0 +1,3 @@
+"""retain: reinforcement-learning agents that remember."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""Small pieces everything else stands on: errors, registries, configs, seeding."""

@@ -1,0 +1,54 @@
+"""Errors a user can act on.
+
+Every error that bad input can cause derives from `RetainError`. The command line prints its one
+line and exits with status 2; in Python it is an ordinary exception.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class RetainError(Exception):
+    """Something the user gave cannot be used; the message says what is wrong and what to do."""
+
+
+class UnknownNameError(RetainError, KeyError):
+    """A name that is not registered; the message lists the nearest ones."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]):
+        names = sorted(known)
+        near = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
+        hint = (
+            f"did you mean {' or '.join(near)}?"
+            if near
+            else f"known: {', '.join(names) or 'none'}"
+        )
+        super().__init__(f"unknown {kind} '{name}'; {hint}")
+
+    def __str__(self) -> str:  # KeyError would print the message's repr
+        return str(self.args[0])
+
+
+class ConfigError(RetainError, ValueError):
+    """A configuration whose values do not fit together."""
+
+
+class DatasetError(RetainError):
+    """A dataset that is missing, broken or does not fit."""
+
+
+class RunError(RetainError):
+    """A run folder that is missing, half-written, of another version, or has wrong weights."""
+
+
+class TrainingError(RetainError):
+    """Training that cannot go on (for example a loss that is not a number)."""
+
+
+class MissingExtraError(RetainError, ImportError):
+    """An optional package that is not installed."""
+
+    def __init__(self, package: str, extra: str):
+        super().__init__(f"{package} is not installed; run: pip install 'retain[{extra}]'")

@@ -1,0 +1,99 @@
+"""Named things: models, environments, recipes.
+
+A registry maps a name to a class or a function. Its entries are found by importing every module
+of one package, so that a new model, say, is one new file; other distributions add theirs through
+the entry-point group `retain.plugins`, whose entries are modules imported for their effect.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator
+from importlib.metadata import entry_points
+from typing import Generic, TypeVar
+
+from retain.core.errors import ConfigError, UnknownNameError
+
+T = TypeVar("T")
+_plugins_loaded = False
+
+
+def load_plugins() -> None:
+    """Imports every module named by the entry-point group `retain.plugins`, once."""
+    global _plugins_loaded
+    if _plugins_loaded:
+        return
+    _plugins_loaded = True
+    for entry_point in entry_points(group="retain.plugins"):
+        entry_point.load()
+
+
+class Registry(Generic[T]):
+    """A mapping from names to things of one kind.
+
+    Args:
+        kind: What the things are, in the singular, for error messages ("model").
+        package: The package whose modules register entries; imported when first asked.
+    """
+
+    def __init__(self, kind: str, package: str):
+        self.kind = kind
+        self._package = package
+        self._entries: dict[str, T] = {}
+        self._discovered = False
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Returns a decorator that registers its argument under `name`.
+
+        Raises:
+            ConfigError: If another thing already has the name.
+        """
+
+        def add(entry: T) -> T:
+            present = self._entries.get(name)
+            if present is not None and _identity(present) != _identity(entry):
+                raise ConfigError(
+                    f"{self.kind} '{name}' is registered twice: by {_identity(present)} "
+                    f"and by {_identity(entry)}; rename one of them"
+                )
+            self._entries[name] = entry
+            return entry
+
+        return add
+
+    def get(self, name: str) -> T:
+        """Returns the entry called `name`.
+
+        Raises:
+            UnknownNameError: If there is none; the message has the nearest names.
+        """
+        if name not in self._entries:
+            self._discover()
+        if name not in self._entries:
+            raise UnknownNameError(self.kind, name, self._entries)
+        return self._entries[name]
+
+    def names(self) -> list[str]:
+        """All registered names, sorted."""
+        self._discover()
+        return sorted(self._entries)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names())
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.names()
+
+    def _discover(self) -> None:
+        if self._discovered:
+            return
+        self._discovered = True
+        package = importlib.import_module(self._package)
+        for module in pkgutil.iter_modules(package.__path__):
+            importlib.import_module(f"{self._package}.{module.name}")
+        load_plugins()
+
+
+def _identity(entry: object) -> str:
+    return f"{getattr(entry, '__module__', '?')}.{getattr(entry, '__qualname__', repr(entry))}"
