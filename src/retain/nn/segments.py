@@ -1,0 +1,501 @@
+"""Segment-level recurrence: the machine under RATE, RMT and Transformer-XL.
+
+A trajectory is read in segments of S tokens. Inside a segment, everything lies in one buffer:
+
+    [ cached tokens C | read tokens M | the segment's tokens S | write tokens M ]
+
+The read and the write tokens are the same vectors, the memory. The segment's tokens see the cache,
+the read tokens and their own past. The read tokens see one another only. The write tokens see the
+read tokens, the whole segment and one another; nobody sees them. When a segment is full, the write
+tokens are run, a subclass makes the next memory from their outputs, and the buffer starts anew.
+
+Two ways lead through a segment and give the same numbers: at once, when a call brings a whole one
+(training), and by appending tokens to stored keys and values (acting). Rows may be at different
+places in their segments.
+
+Axes: B batch, L tokens, D width, H heads, E head width, M memory tokens, C cached tokens, Q width
+of the valve's carry.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from retain.core.errors import ConfigError
+from retain.memory import MemoryState, ModelConfig, SequenceModel, cache, carry, clock, slots
+from retain.nn.attention import RelativeAttention
+from retain.nn.blocks import Block, BlockKind
+from retain.nn.positions import RelativePositions
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentConfig(ModelConfig):
+    """The transformer that reads segments."""
+
+    context_length: int = 30
+    """Steps in a segment, K. A step is one token or three, as the agent has it."""
+
+    num_layers: int = 2
+    """Layers."""
+
+    num_heads: int = 4
+    """Attention heads."""
+
+    head_width: int = 16
+    """Width of one attention head."""
+
+    block: BlockKind = "trxl"
+    """trxl: normalised after each sublayer; trxl_i: identity-map reordering; gtrxl: with gates."""
+
+    feed_forward: int | None = None
+    """Inner width of the feed-forward sublayers; None leaves them out."""
+
+    dropout: float = 0.0
+    """Dropout of tokens, sublayers and outputs."""
+
+    attention_dropout: float = 0.0
+    """Dropout of the attention weights."""
+
+    twofold_residual: bool = False
+    """Add the attention's input twice, as the published RATE code does."""
+
+
+@dataclass(frozen=True)
+class SegmentState(MemoryState):
+    """Where a row is: its memory, what it has cached, and how far it is into the segment."""
+
+    memory_BMD: Tensor = slots()
+    """The memory that the present segment is read with."""
+    carry_BMQ: Tensor = carry()
+    """What the valve keeps besides (cells of an LSTM valve); mostly zero wide."""
+    hidden_BCD: tuple[Tensor, ...] = cache()
+    """Inputs of each layer in earlier segments, the latest last."""
+    keys_BHSE: tuple[Tensor, ...] = cache()
+    """Keys of each layer by buffer index; meaningful below cache + M + clock."""
+    values_BHSE: tuple[Tensor, ...] = cache()
+    """Values of each layer, likewise."""
+    inputs_BSD: tuple[Tensor, ...] = cache()
+    """Inputs of each layer in the present segment, read tokens first; kept if C > 0."""
+    clock_B: Tensor = clock()
+    """Tokens read in the present segment, 0 to S - 1."""
+    hidden_length_B: Tensor = clock()
+    """How many rows of ``hidden_BCD`` are filled, counted from the end."""
+
+
+class SegmentRecurrence(SequenceModel):
+    """A transformer over segments that hands a memory and a cache from one to the next.
+
+    A subclass says what the first memory is and how the next one is made.
+
+    Args:
+        config: The transformer.
+        tokens_per_step: Tokens that make one step of the environment.
+        num_memory_tokens: M; 0 for none.
+        cache_length: C, in tokens; 0 for none.
+        carry_width: Width Q of what the subclass keeps beside the memory.
+
+    Raises:
+        ConfigError: If a number does not make sense.
+    """
+
+    def __init__(
+        self,
+        config: SegmentConfig,
+        *,
+        tokens_per_step: int,
+        num_memory_tokens: int,
+        cache_length: int,
+        carry_width: int = 0,
+    ):
+        super().__init__()
+        _check_sizes(config, num_memory_tokens, cache_length)
+        self.config = config
+        self.width = config.width
+        self.segment_length = config.context_length * tokens_per_step
+        self.num_memory_tokens = num_memory_tokens
+        self.cache_length = cache_length
+        self.carry_width = carry_width
+        self.first_token = cache_length + num_memory_tokens
+        self.buffer_length = self.first_token + self.segment_length
+        self.positions = RelativePositions(
+            config.width, self.buffer_length + num_memory_tokens - 1, max(num_memory_tokens - 1, 0)
+        )
+        shape = (config.num_heads, config.head_width)
+        self.content_bias_HE = nn.Parameter(nn.init.xavier_uniform_(torch.empty(shape)))
+        self.position_bias_HE = nn.Parameter(nn.init.xavier_uniform_(torch.empty(shape)))
+        self.blocks = nn.ModuleList(
+            Block(
+                config.width,
+                kind=config.block,
+                feed_forward=config.feed_forward,
+                dropout=config.dropout,
+                twofold_residual=config.twofold_residual,
+            )
+            for _ in range(config.num_layers)
+        )
+        self.attentions = nn.ModuleList(
+            RelativeAttention(
+                config.width,
+                config.num_heads,
+                config.head_width,
+                config.dropout,
+                config.attention_dropout,
+            )
+            for _ in range(config.num_layers)
+        )
+        self.dropout = nn.Dropout(config.dropout)
+        self.segment_blocked: Tensor
+        self.register_buffer("segment_blocked", self._segment_mask(), persistent=False)
+
+    @abstractmethod
+    def first_memory(self) -> Tensor:
+        """Returns the memory of an episode's first segment, [M, D]."""
+
+    @abstractmethod
+    def next_memory(
+        self, memory_BMD: Tensor, written_BMD: Tensor, carry_BMQ: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Returns the next segment's memory and carry from the outputs at the write tokens."""
+
+    @property
+    def reach(self) -> int | None:
+        """See `SequenceModel.reach`: with memory tokens, everything."""
+        if self.num_memory_tokens:
+            return None
+        if self.cache_length == 0:
+            return self.segment_length
+        return self.config.num_layers * (self.segment_length - 1 + self.cache_length) + 1
+
+    def initial_state(self, batch_size: int) -> SegmentState:
+        """See `SequenceModel.initial_state`; the buffers are views of one zero until written."""
+        memory = self.first_memory()
+        layers, heads = self.config.num_layers, self.config.num_heads
+        zero = memory.new_zeros(1)
+        kept = self.buffer_length - self.cache_length if self.cache_length else 0
+        hidden = zero.expand(batch_size, self.cache_length, self.width)
+        keys = zero.expand(batch_size, heads, self.buffer_length, self.config.head_width)
+        inputs = zero.expand(batch_size, kept, self.width)
+        clocks = torch.zeros(batch_size, dtype=torch.long, device=memory.device)
+        return SegmentState(
+            memory_BMD=memory.expand(batch_size, -1, -1),
+            carry_BMQ=zero.expand(batch_size, self.num_memory_tokens, self.carry_width),
+            hidden_BCD=(hidden,) * layers,
+            keys_BHSE=(keys,) * layers,
+            values_BHSE=(keys,) * layers,
+            inputs_BSD=(inputs,) * layers,
+            clock_B=clocks,
+            hidden_length_B=clocks,
+        )
+
+    def forward(
+        self,
+        x_BLD: Tensor,
+        state: SegmentState,
+        reset_BL: Tensor | None = None,
+        *,
+        read_L: Sequence[bool] | None = None,
+        donate: bool = False,
+    ) -> tuple[Tensor, SegmentState]:
+        """See `SequenceModel.forward`."""
+        length = x_BLD.shape[1]
+        work = _Work(state, donate)
+        resets = [] if reset_BL is None else reset_BL.any(0).nonzero().flatten().tolist()
+        outputs, at = [], 0
+        while at < length:
+            if reset_BL is not None and at in resets:
+                self._reset(work, reset_BL[:, at])
+            clocks = work.clock_B.tolist()
+            stop = min([length, at + self.segment_length - max(clocks), *_after(resets, at)])
+            if max(clocks) == 0 and stop - at == self.segment_length:
+                outputs.append(self._whole_segment(x_BLD[:, at:stop], work))
+            else:
+                outputs.append(self._append(x_BLD[:, at:stop], work, clocks))
+                full = self.segment_length - (stop - at)
+                self._close(work, [row for row, c in enumerate(clocks) if c == full])
+            at = stop
+        y_BLD = torch.cat(outputs, dim=1) if len(outputs) != 1 else outputs[0]
+        return y_BLD, work.state()
+
+    # -- the segment at once -------------------------------------------------------------------
+
+    def _whole_segment(self, x_BLD: Tensor, work: _Work) -> Tensor:
+        memory, cached = work.memory_BMD, self.cache_length
+        sequence = self.dropout(torch.cat([memory, x_BLD, memory], dim=1))
+        blocked = self.segment_blocked | self._empty_cache(work, self.segment_blocked.shape[1])
+
+        def attend(layer: int, normed_BLD: Tensor) -> Tensor:
+            query, key, value = self.attentions[layer].project(normed_BLD)
+            if cached:
+                _, old_key, old_value = self._project_hidden(layer, work.hidden_BCD[layer])
+                key, value = torch.cat([old_key, key], 2), torch.cat([old_value, value], 2)
+            return self._attend(layer, query, key, value, cached, blocked)
+
+        y, inputs = self._layers(sequence, attend)
+        if cached:
+            work.hidden_BCD = [
+                torch.cat([old, new], dim=1)[:, -cached:]
+                for old, new in zip(work.hidden_BCD, inputs, strict=True)
+            ]
+            grown = work.hidden_length_B + sequence.shape[1]
+            work.hidden_length_B = grown.clamp(max=cached)
+        tokens = self.num_memory_tokens
+        if tokens:
+            work.memory_BMD, work.carry_BMQ = self.next_memory(
+                memory, y[:, -tokens:], work.carry_BMQ
+            )
+        return y[:, tokens : tokens + self.segment_length]
+
+    def _segment_mask(self) -> Tensor:
+        """True where [read | segment | write] must not see [cache | read | segment | write]."""
+        tokens, cached, segment = self.num_memory_tokens, self.cache_length, self.segment_length
+        queries = tokens + segment + tokens
+        blocked = torch.ones(queries, cached + queries, dtype=torch.bool).triu(1 + cached)
+        for memory in (slice(0, tokens), slice(tokens + segment, queries)):
+            blocked[memory, cached + memory.start : cached + memory.stop] = False
+            blocked[memory, :cached] = True
+        return blocked
+
+    # -- token by token ------------------------------------------------------------------------
+
+    def _append(self, x_BLD: Tensor, work: _Work, clocks: list[int]) -> Tensor:
+        """Reads tokens that lie within the present segment of every row."""
+        self._prime(work, [row for row, c in enumerate(clocks) if c == 0])
+        length = x_BLD.shape[1]
+        limit = self.first_token + max(clocks) + length
+        columns = torch.arange(limit, device=x_BLD.device)
+        steps = torch.arange(length, device=x_BLD.device)
+        start: int | Tensor
+        if min(clocks) == max(clocks):
+            start = self.first_token + clocks[0]
+            blocked = columns > start + steps[:, None]
+        else:
+            start = self.first_token + work.clock_B
+            blocked = (columns > (start[:, None] + steps)[:, :, None])[:, None]
+        blocked = blocked | self._empty_cache(work, limit)
+
+        def attend(layer: int, normed_BLD: Tensor) -> Tensor:
+            query, key, value = self.attentions[layer].project(normed_BLD)
+            keys = work.write("keys", layer, key, start, dim=2)
+            values = work.write("values", layer, value, start, dim=2)
+            return self._attend(
+                layer, query, keys[:, :, :limit], values[:, :, :limit], start, blocked
+            )
+
+        y, inputs = self._layers(self.dropout(x_BLD), attend)
+        if self.cache_length:
+            for layer, x in enumerate(inputs):
+                work.write("inputs", layer, x, start - self.cache_length, dim=1)
+        work.clock_B = work.clock_B + length
+        return y
+
+    def _prime(self, work: _Work, rows: list[int]) -> None:
+        """Fills the buffers of rows at a segment's start: the cache, then the read tokens."""
+        if not rows or self.first_token == 0:
+            return
+        cached = self.cache_length
+        some = work.pick(rows)
+        if cached:
+            for layer in range(self.config.num_layers):
+                _, key, value = self._project_hidden(layer, some(work.hidden_BCD[layer]))
+                work.write("keys", layer, key, 0, dim=2, rows=rows)
+                work.write("values", layer, value, 0, dim=2, rows=rows)
+
+        def attend(layer: int, normed_BLD: Tensor) -> Tensor:
+            query, key, value = self.attentions[layer].project(normed_BLD)
+            work.write("keys", layer, key, cached, dim=2, rows=rows)
+            work.write("values", layer, value, cached, dim=2, rows=rows)
+            nothing = torch.zeros((), dtype=torch.bool, device=query.device)
+            return self._attend(layer, query, key, value, 0, nothing)
+
+        if self.num_memory_tokens:
+            _, inputs = self._layers(self.dropout(some(work.memory_BMD)), attend)
+            if cached:
+                for layer, x in enumerate(inputs):
+                    work.write("inputs", layer, x, 0, dim=1, rows=rows)
+
+    def _close(self, work: _Work, rows: list[int]) -> None:
+        """Ends the segment of rows that have read all of its tokens: runs the write tokens."""
+        if not rows:
+            return
+        some, put = work.pick(rows), work.put(rows)
+        memory, cached = some(work.memory_BMD), self.cache_length
+        columns = torch.arange(self.buffer_length + self.num_memory_tokens, device=memory.device)
+
+        def attend(layer: int, normed_BLD: Tensor) -> Tensor:
+            query, key, value = self.attentions[layer].project(normed_BLD)
+            key = torch.cat([some(work.keys[layer]), key], dim=2)
+            value = torch.cat([some(work.values[layer]), value], dim=2)
+            return self._attend(layer, query, key, value, self.buffer_length, columns < cached)
+
+        written, inputs = memory, [memory] * self.config.num_layers
+        if self.num_memory_tokens:
+            written, inputs = self._layers(self.dropout(memory), attend)
+        if cached:
+            for layer, x in enumerate(inputs):
+                parts = [some(work.hidden_BCD[layer]), some(work.inputs[layer]), x]
+                latest = torch.cat(parts, dim=1)[:, -cached:]
+                work.hidden_BCD[layer] = put(work.hidden_BCD[layer], latest)
+            grown = some(work.hidden_length_B) + self.segment_length + 2 * self.num_memory_tokens
+            work.hidden_length_B = put(work.hidden_length_B, grown.clamp(max=cached))
+        if self.num_memory_tokens:
+            next_memory, next_carry = self.next_memory(memory, written, some(work.carry_BMQ))
+            work.memory_BMD = put(work.memory_BMD, next_memory)
+            work.carry_BMQ = put(work.carry_BMQ, next_carry)
+        work.clock_B = put(work.clock_B, torch.zeros_like(some(work.clock_B)))
+
+    def _reset(self, work: _Work, reset_B: Tensor) -> None:
+        # Keys, values and inputs need no reset: at clock 0 nothing of them is read.
+        fresh = self.initial_state(reset_B.shape[0])
+        mask = reset_B[:, None, None]
+        work.memory_BMD = torch.where(mask, fresh.memory_BMD, work.memory_BMD)
+        work.carry_BMQ = torch.where(mask, fresh.carry_BMQ, work.carry_BMQ)
+        work.clock_B = work.clock_B.masked_fill(reset_B, 0)
+        work.hidden_length_B = work.hidden_length_B.masked_fill(reset_B, 0)
+
+    # -- shared by both ways -------------------------------------------------------------------
+
+    def _layers(
+        self, x_BLD: Tensor, attend: Callable[[int, Tensor], Tensor]
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Runs all layers; returns the outputs and the input of each layer."""
+        inputs = []
+        for layer, block in enumerate(self.blocks):
+            inputs.append(x_BLD)
+            x_BLD = block(x_BLD, lambda normed, layer=layer: attend(layer, normed))
+        return self.dropout(x_BLD), inputs
+
+    def _attend(
+        self,
+        layer: int,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        start: int | Tensor,
+        blocked: Tensor,
+    ) -> Tensor:
+        return self.attentions[layer].attend(
+            query,
+            key,
+            value,
+            start=start,
+            positions=self.positions,
+            content_bias_HE=self.content_bias_HE,
+            position_bias_HE=self.position_bias_HE,
+            blocked=blocked,
+        )
+
+    def _project_hidden(self, layer: int, hidden_BCD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        # Cached inputs pass the same normalisation as the segment's own; the published code leaves
+        # it out in the reordered blocks.
+        return self.attentions[layer].project(self.blocks[layer].attention_input(hidden_BCD))
+
+    def _empty_cache(self, work: _Work, num_columns: int) -> Tensor:
+        """True at the columns of cache places that hold nothing yet, [B, 1, 1, columns]."""
+        columns = torch.arange(num_columns, device=work.clock_B.device)
+        if self.cache_length == 0:
+            return torch.zeros((), dtype=torch.bool, device=columns.device)
+        empty = self.cache_length - work.hidden_length_B
+        return (columns < empty[:, None])[:, None, None]
+
+
+class _Work:
+    """The parts of a state while a call is at work on them."""
+
+    def __init__(self, state: SegmentState, donate: bool):
+        self.memory_BMD, self.carry_BMQ = state.memory_BMD, state.carry_BMQ
+        self.clock_B, self.hidden_length_B = state.clock_B, state.hidden_length_B
+        self.hidden_BCD = list(state.hidden_BCD)
+        self.keys, self.values = list(state.keys_BHSE), list(state.values_BHSE)
+        self.inputs = list(state.inputs_BSD)
+        self._in_place = torch.is_inference_mode_enabled() or not torch.is_grad_enabled()
+        self._ours: set[tuple[str, int]] = set()
+        if donate and self._in_place:
+            for name in ("keys", "values", "inputs"):
+                # A buffer never written yet is a view of one zero, which must be copied first.
+                tensors = enumerate(getattr(self, name))
+                self._ours |= {(name, n) for n, tensor in tensors if 0 not in tensor.stride()}
+
+    def state(self) -> SegmentState:
+        return SegmentState(
+            memory_BMD=self.memory_BMD,
+            carry_BMQ=self.carry_BMQ,
+            hidden_BCD=tuple(self.hidden_BCD),
+            keys_BHSE=tuple(self.keys),
+            values_BHSE=tuple(self.values),
+            inputs_BSD=tuple(self.inputs),
+            clock_B=self.clock_B,
+            hidden_length_B=self.hidden_length_B,
+        )
+
+    def write(
+        self,
+        name: str,
+        layer: int,
+        new: Tensor,
+        start: int | Tensor,
+        *,
+        dim: int,
+        rows: list[int] | None = None,
+    ) -> Tensor:
+        """Writes `new` into a buffer from index `start` on along `dim`; returns the buffer.
+
+        With gradients every write makes a new tensor, since the graph keeps the old one.
+        """
+        buffers = getattr(self, name)
+        if not self._in_place or (name, layer) not in self._ours:
+            buffers[layer] = buffers[layer].clone(memory_format=torch.contiguous_format)
+            self._ours.add((name, layer))
+        buffer, length = buffers[layer], new.shape[dim]
+        new = new.to(buffer.dtype)
+        if isinstance(start, int):
+            place = buffer.narrow(dim, start, length)
+            if rows is None or len(rows) == buffer.shape[0]:
+                place.copy_(new)
+            else:
+                place[rows] = new
+        else:
+            index = start[:, None] + torch.arange(length, device=start.device)
+            row = torch.arange(buffer.shape[0], device=start.device)[:, None]
+            # Move the written axis next to the rows, so that one index pair names the places.
+            buffer.transpose(1, dim)[row, index] = new.transpose(1, dim)
+        return buffer
+
+    def pick(self, rows: list[int]) -> Callable[[Tensor], Tensor]:
+        """Returns the function that takes the rows of a tensor."""
+        every = len(rows) == self.clock_B.shape[0]
+        return lambda tensor: tensor if every else tensor[rows]
+
+    def put(self, rows: list[int]) -> Callable[[Tensor, Tensor], Tensor]:
+        """Returns the function that replaces the rows of a tensor, out of place."""
+        every = len(rows) == self.clock_B.shape[0]
+
+        def replace(tensor: Tensor, new: Tensor) -> Tensor:
+            new = new.to(tensor.dtype)
+            if every:
+                return new
+            index = torch.tensor(rows, device=tensor.device)
+            return tensor.index_copy(0, index, new)
+
+        return replace
+
+
+def _after(columns: list[int], at: int) -> list[int]:
+    return [column for column in columns if column > at][:1]
+
+
+def _check_sizes(config: SegmentConfig, num_memory_tokens: int, cache_length: int) -> None:
+    positive = ("width", "context_length", "num_layers", "num_heads", "head_width")
+    for name in positive:
+        if getattr(config, name) < 1:
+            raise ConfigError(f"model.{name} must be at least 1, not {getattr(config, name)}")
+    if config.width % 2:
+        raise ConfigError(f"model.width must be even for sinusoidal positions, not {config.width}")
+    if num_memory_tokens < 0:
+        raise ConfigError(f"model.num_memory_tokens must not be negative, not {num_memory_tokens}")
+    if cache_length < 0:
+        raise ConfigError(f"model.cache_length must not be negative, not {cache_length}")

@@ -1,0 +1,160 @@
+"""The Memory Retention Valve: what the next segment inherits.
+
+Axes: B batch, M memory tokens, D width, C width of the valve's own carry (0 for most kinds).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from retain.core.errors import ConfigError
+from retain.nn.blocks import Gate
+
+ValveKind: TypeAlias = Literal[
+    "cross_attention",
+    "cross_attention_reversed",
+    "gate",
+    "gru",
+    "lstm",
+    "none",
+    "quantized_gate",
+]
+Activation: TypeAlias = Literal["relu", "leaky_relu", "elu", "tanh", "identity"]
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "leaky_relu": nn.LeakyReLU,
+    "elu": nn.ELU,
+    "tanh": nn.Tanh,
+    "identity": nn.Identity,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValveConfig:
+    """The Memory Retention Valve."""
+
+    kind: ValveKind = "cross_attention"
+    """How old memory M and written memory W make the next one. cross_attention: M queries W (RATE's
+    default); cross_attention_reversed: W queries M; gate: the gate of GTrXL; gru and lstm: one cell
+    step; none: W replaces M (RMT); quantized_gate: ternary memory that a gated cross-attention
+    changes, and that is otherwise copied bit for bit."""
+
+    num_heads: int = 4
+    """Heads of the cross-attention."""
+
+    activation: Activation = "relu"
+    """Applied to what the write tokens hold before the valve sees it; not used by kind none."""
+
+    dropout: float = 0.0
+    """Dropout of the cross-attention's weights, in training only."""
+
+    dither: float = 0.25
+    """quantized_gate: half-width of the uniform noise added before rounding, in training only; it
+    pushes held values away from the edge where rounding would flip them."""
+
+    cost: float = 0.3
+    """quantized_gate: weight of the mean change |M' - M| of a segment in the loss."""
+
+
+class Valve(nn.Module):
+    """Makes the next memory from the old one and from what the write tokens hold.
+
+    Source: RATE (arXiv 2306.09459), section 4 and appendix F.3 for the kinds; quantized_gate is
+    this library's.
+
+    Args:
+        config: The valve's settings.
+        width: Width D of the memory tokens.
+
+    Raises:
+        ConfigError: If the width does not divide into the heads.
+    """
+
+    def __init__(self, config: ValveConfig, width: int):
+        super().__init__()
+        self.config = config
+        self.kind = config.kind
+        self.activation = ACTIVATIONS[config.activation]()
+        self.carry_width = width if config.kind == "lstm" else 0
+        if config.kind in ("cross_attention", "cross_attention_reversed", "quantized_gate"):
+            if width % config.num_heads:
+                raise ConfigError(
+                    f"model.valve.num_heads={config.num_heads} does not divide "
+                    f"model.width={width}; choose a divisor"
+                )
+            self.attention = nn.MultiheadAttention(
+                width, config.num_heads, dropout=config.dropout, batch_first=True
+            )
+        if config.kind == "quantized_gate":
+            self.gate = nn.Linear(2 * width, width)
+            nn.init.zeros_(self.gate.bias)
+        elif config.kind == "gate":
+            self.gate = Gate(width)
+        elif config.kind == "gru":
+            self.cell = nn.GRUCell(width, width)
+        elif config.kind == "lstm":
+            self.cell = nn.LSTMCell(width, width)
+
+    def initial(self, parameter_MD: Tensor) -> Tensor:
+        """Returns the first memory, [M, D], from the parameter that stands for it."""
+        if self.kind == "quantized_gate":
+            return round_straight_through(torch.tanh(parameter_MD))
+        return parameter_MD
+
+    def forward(
+        self, memory_BMD: Tensor, written_BMD: Tensor, carry_BMC: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Returns the next memory, [B, M, D], and the valve's next carry, [B, M, C].
+
+        Args:
+            memory_BMD: The memory that the segment was read with.
+            written_BMD: The outputs at the segment's write tokens.
+            carry_BMC: The valve's carry (the cells of kind lstm; zero wide otherwise).
+        """
+        if self.kind == "none":
+            return written_BMD, carry_BMC
+        written = self.activation(written_BMD)
+        if self.kind == "cross_attention":
+            return self._attend(memory_BMD, written), carry_BMC
+        if self.kind == "cross_attention_reversed":
+            return self._attend(written, memory_BMD), carry_BMC
+        if self.kind == "quantized_gate":
+            return self._quantized(memory_BMD, written), carry_BMC
+        if self.kind == "gate":
+            return self.gate(memory_BMD, written), carry_BMC
+        batch, tokens, width = memory_BMD.shape
+        flat_written, flat_memory = written.reshape(-1, width), memory_BMD.reshape(-1, width)
+        if self.kind == "gru":
+            return self.cell(flat_written, flat_memory).view(batch, tokens, width), carry_BMC
+        hidden, cell = self.cell(flat_written, (flat_memory, carry_BMC.reshape(-1, width)))
+        return hidden.view(batch, tokens, width), cell.view(batch, tokens, width)
+
+    def regularizer(self, memory_BMD: Tensor, next_memory_BMD: Tensor) -> Tensor | None:
+        """The cost of changing the memory over one segment; None for kinds without one."""
+        if self.kind != "quantized_gate" or self.config.cost == 0:
+            return None
+        return self.config.cost * (next_memory_BMD - memory_BMD).abs().mean()
+
+    def _attend(self, query_BMD: Tensor, keys_BMD: Tensor) -> Tensor:
+        return self.attention(query_BMD, keys_BMD, keys_BMD, need_weights=False)[0]
+
+    def _quantized(self, memory_BMD: Tensor, written_BMD: Tensor) -> Tensor:
+        # A held component is copied exactly while |gate * (candidate - memory)| < 1/2: rounding
+        # takes the error away at every segment, so errors cannot add up over a long episode.
+        candidate = self._attend(memory_BMD, written_BMD)
+        gate = torch.sigmoid(self.gate(torch.cat([memory_BMD, candidate], dim=-1)))
+        x = (1 - gate) * memory_BMD + gate * torch.tanh(candidate)
+        if self.training and self.config.dither > 0:
+            x = x + torch.empty_like(x).uniform_(-self.config.dither, self.config.dither)
+        return round_straight_through(x)
+
+
+def round_straight_through(x: Tensor) -> Tensor:
+    """Rounds to {-1, 0, 1}; the gradient passes as if only the clipping had been done."""
+    clipped = x.clamp(-1.0, 1.0)
+    return clipped + (clipped.round() - clipped).detach()
