@@ -21,9 +21,7 @@ class UnknownNameError(RetainError, KeyError):
         names = sorted(known)
         near = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
         hint = (
-            f"did you mean {' or '.join(near)}?"
-            if near
-            else f"known: {', '.join(names) or 'none'}"
+            f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names) or 'none'}"
         )
         super().__init__(f"unknown {kind} '{name}'; {hint}")
 
