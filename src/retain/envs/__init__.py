@@ -1,1 +1,158 @@
-"""TODO."""
+"""Environments: made by id, alone or in a batch; and the experts that play them.
+
+Every environment is a Gymnasium environment with an id, so `gymnasium.make` works too. `make` and
+`make_vec` add clear errors and choose the fastest vector form that does what is asked.
+Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import inspect
+from typing import Any
+
+import gymnasium as gym
+from gymnasium.envs.registration import EnvSpec, load_env_creator
+from gymnasium.vector import AutoresetMode
+
+from retain.core.errors import ConfigError, UnknownNameError
+from retain.core.registry import load_plugins
+from retain.envs import tmaze as _tmaze  # registers its expert
+from retain.envs.batched import as_autoreset_mode
+from retain.envs.experts import EXPERTS, Behaviour, expert, register_expert
+
+__all__ = [
+    "EXPERTS",
+    "Behaviour",
+    "expert",
+    "find_spec",
+    "make",
+    "make_vec",
+    "register_expert",
+]
+
+_FAMILIES = {"retain/TMaze-v0": (_tmaze.TMazeEnv, _tmaze.TMazeVectorEnv)}
+
+for _id, (_env, _vector_env) in _FAMILIES.items():
+    if _id not in gym.registry:
+        # As text, so that the spec can be written to a dataset and read back.
+        gym.register(
+            _id,
+            entry_point=f"{_env.__module__}:{_env.__qualname__}",
+            vector_entry_point=f"{_vector_env.__module__}:{_vector_env.__qualname__}",
+        )
+
+
+def find_spec(id: str) -> EnvSpec:
+    """Returns Gymnasium's record of an environment; `module:id` imports `module` first.
+
+    Raises:
+        UnknownNameError: If there is none; the message has the nearest ids.
+        ConfigError: If the module cannot be imported.
+    """
+    module, _, name = id.rpartition(":")
+    if module:
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise ConfigError(f"module '{module}' of '{id}' cannot be imported: {error}") from None
+    if name not in gym.registry:
+        load_plugins()
+    if name not in gym.registry:
+        raise UnknownNameError("environment", name, gym.registry)
+    return gym.registry[name]
+
+
+def make(id: str, **kwargs: Any) -> gym.Env[Any, Any]:
+    """Makes one environment.
+
+    Args:
+        id: The environment's id.
+        **kwargs: Its options, and `render_mode` and `max_episode_steps`. The latter goes to the
+            environment if it has such an option, else Gymnasium cuts the episodes.
+
+    Raises:
+        UnknownNameError: If the id is unknown.
+        ConfigError: If an option is unknown or unusable.
+    """
+    spec = copy.deepcopy(find_spec(id))
+    known = _parameters(spec.entry_point)
+    _check_options(spec.id, kwargs, known, {"render_mode", "max_episode_steps"})
+    outer: dict[str, Any] = {}
+    if known is not None and "max_episode_steps" not in known and "max_episode_steps" in kwargs:
+        outer["max_episode_steps"] = kwargs.pop("max_episode_steps")
+    spec.kwargs |= kwargs
+    try:
+        return gym.make(spec, **outer)
+    except gym.error.DependencyNotInstalled as error:
+        raise ConfigError(f"{spec.id} cannot be made: {error}") from None
+
+
+def make_vec(
+    id: str,
+    num_envs: int,
+    *,
+    autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
+    independent_rows: bool = False,
+    **kwargs: Any,
+) -> gym.vector.VectorEnv[Any, Any, Any]:
+    """Makes a batch of environments.
+
+    The environment's own vector form is used where it has one that can do what is asked, else
+    Gymnasium's `SyncVectorEnv`.
+
+    Args:
+        id: The environment's id.
+        num_envs: Number of rows.
+        autoreset_mode: What happens to a row whose episode has ended.
+        independent_rows: Ask that rows can be seeded and reset one by one, and that a row's
+            course depends on its own seed alone.
+        **kwargs: As for `make`.
+
+    Raises:
+        UnknownNameError: If the id is unknown.
+        ConfigError: If an option is unknown or unusable.
+    """
+    if num_envs < 1:
+        raise ConfigError(f"num_envs must be at least 1, got {num_envs}")
+    spec = find_spec(id)
+    mode = as_autoreset_mode(autoreset_mode)
+    if spec.vector_entry_point is not None:
+        known = _parameters(spec.vector_entry_point)
+        rows = getattr(_creator(spec.vector_entry_point), "independent_rows", False)
+        takes_mode = known is not None and "autoreset_mode" in known
+        takes_kwargs = known is None or set(kwargs) <= known
+        usual = mode is AutoresetMode.NEXT_STEP
+        if (rows or not independent_rows) and (takes_mode or usual) and takes_kwargs:
+            if takes_mode:
+                kwargs = {**kwargs, "autoreset_mode": mode}
+            return gym.make_vec(
+                spec.id, num_envs=num_envs, vectorization_mode="vector_entry_point", **kwargs
+            )
+    return gym.vector.SyncVectorEnv(
+        [lambda: make(spec.id, **kwargs) for _ in range(num_envs)], autoreset_mode=mode
+    )
+
+
+def _creator(entry_point: Any) -> Any:
+    return load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point
+
+
+def _parameters(entry_point: Any) -> set[str] | None:
+    """The names an entry point accepts, or None if it takes any."""
+    parameters = inspect.signature(_creator(entry_point)).parameters.values()
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return None
+    return {parameter.name for parameter in parameters}
+
+
+def _check_options(
+    id: str, kwargs: dict[str, Any], known: set[str] | None, always: set[str]
+) -> None:
+    if known is None:
+        return
+    unknown = sorted(set(kwargs) - known - always)
+    if unknown:
+        options = ", ".join(sorted(known | always))
+        raise ConfigError(f"{id} has no option '{unknown[0]}'; its options: {options}")

@@ -1,0 +1,307 @@
+"""The T-Maze: a hint at the start, a long corridor, a turn at its end.
+
+The agent starts at the left end of a corridor, is told once on which side the goal is, walks to
+the junction and turns. Nothing it sees on the way helps, so the turn shows whether it remembers.
+
+    start . . . . . . junction     `corridor_length` cells, both ends included
+
+Observation, float32 of shape [4]: `[y, hint, flag, noise]`.
+    y      0 in the corridor, +1 or -1 after the last turn
+    hint   the side of the goal (+1 up, -1 down) when a hint is shown, else 0
+    flag   the number of the question asked (1 with one hint) at the junction, else 0
+    noise  a number that means nothing
+Actions: 0 right, 1 up, 2 left, 3 down; a move into a wall does nothing.
+
+An optimal episode takes `corridor_length - 1` moves to the right and one turn per hint. The
+literature counts differently: its horizon T (a corridor of T - 2 moves, then a turn) is
+`corridor_length = T - 1` here.
+
+The rules follow the passive T-Maze of Ni et al., "When Do Transformers Shine in RL? Decoupling
+Memory from Credit Assignment" (2023), in the form used by Cherepanov et al., "Recurrent Action
+Transformer with Memory" (2023). Each row has a generator of its own.
+
+Axes: B rows, N hints, O observation.
+"""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+
+from retain.core.errors import ConfigError
+from retain.envs.batched import BatchedEnv, BatchedRules, BatchedVectorEnv, Transition
+from retain.envs.experts import register_expert
+from retain.envs.tmaze_picture import Scene, as_picture, as_text
+
+RIGHT, UP, LEFT, DOWN = range(4)
+HintTime = Literal["start", "random"]
+Noise = Literal["discrete", "continuous", "none"]
+NOISE_BLOCK = 256  # noise values drawn at once per row
+
+
+@dataclass(frozen=True, kw_only=True)
+class TMazeOptions:
+    """What can be chosen about a T-Maze.
+
+    Raises:
+        ConfigError: If a value is out of range or two do not fit together.
+    """
+
+    corridor_length: int = 10
+    """Cells from the start to the junction, both included; the longest, if lengths are drawn."""
+    min_corridor_length: int | None = None
+    """If given, each episode draws its length uniformly from here up to `corridor_length`."""
+    length_step: int = 1
+    """Distance between the lengths that can be drawn."""
+    num_hints: int = 1
+    """Hints to remember. With several, the junction asks for them one by one, in their order."""
+    hint_time: HintTime = "start"
+    """`start`: at the first observations; `random`: at random ones before the junction."""
+    goal_reward: float = 1.0
+    """Reward at the end of an episode in which every turn was right."""
+    wrong_reward: float = 0.0
+    """Reward at the end of an episode with a wrong turn. One cut short by the limit gives 0."""
+    step_penalty: float = 0.0
+    """Subtracted at every step that is not the last."""
+    balanced_goals: bool = False
+    """Take the goals from the bits of the reset seed, so that consecutive seeds are balanced."""
+    noise: Noise = "discrete"
+    """`discrete`: -1, 0 or 1; `continuous`: from -1 to 1; `none`: always 0."""
+    max_episode_steps: int | None = None
+    """Steps after which an episode is cut short; by default two more than the best play needs."""
+
+    def __post_init__(self) -> None:
+        for name in ("corridor_length", "length_step", "num_hints"):
+            _check_count(name, getattr(self, name))
+        for name in ("min_corridor_length", "max_episode_steps"):
+            if getattr(self, name) is not None:
+                _check_count(name, getattr(self, name))
+        for name, allowed in (("hint_time", HintTime), ("noise", Noise)):
+            value, names = getattr(self, name), get_args(allowed)
+            if value not in names:
+                raise ConfigError(f"{name} '{value}' is not one of {', '.join(names)}")
+        if self.shortest > self.corridor_length:
+            raise ConfigError(
+                f"min_corridor_length {self.shortest} is greater than "
+                f"corridor_length {self.corridor_length}"
+            )
+        # A hint shown at the junction itself would not have to be remembered; only `start` allows
+        # it, so that a corridor of one cell is a task too.
+        room = self.shortest - (self.hint_time == "random")
+        if self.num_hints > room:
+            raise ConfigError(
+                f"num_hints {self.num_hints} does not fit a corridor of {self.shortest} cells "
+                f"with hint_time '{self.hint_time}': {room} at most"
+            )
+        needed = self.corridor_length - 1 + self.num_hints
+        if self.max_episode_steps is not None and self.max_episode_steps < needed:
+            raise ConfigError(
+                f"max_episode_steps {self.max_episode_steps} is too small: "
+                f"the best play needs {needed} steps"
+            )
+
+    @property
+    def shortest(self) -> int:
+        """The smallest corridor length an episode can have."""
+        return (
+            self.corridor_length if self.min_corridor_length is None else self.min_corridor_length
+        )
+
+
+class TMazeRules(BatchedRules):
+    """The rules of `num_rows` T-Mazes; see the module's text."""
+
+    options: TMazeOptions
+
+    def __init__(self, options: TMazeOptions, num_rows: int):
+        super().__init__(options, num_rows)
+        high_O = np.array([1, 1, options.num_hints, 1], dtype=np.float32)
+        low_O = np.array([-1, -1, 0, -1], dtype=np.float32)
+        self.observation_space = gym.spaces.Box(low_O, high_O, dtype=np.float32)
+        self.action_space = gym.spaces.Discrete(4)
+        self._lengths = range(options.shortest, options.corridor_length + 1, options.length_step)
+
+        self.x_B = np.zeros(num_rows, dtype=np.int64)
+        self.y_B = np.zeros(num_rows, dtype=np.int64)
+        self.time_B = np.zeros(num_rows, dtype=np.int64)
+        self.question_B = np.zeros(num_rows, dtype=np.int64)  # questions answered so far
+        self.correct_B = np.ones(num_rows, dtype=np.bool_)  # every answer so far was right
+        self.ended_B = np.ones(num_rows, dtype=np.bool_)
+        self.length_B = np.ones(num_rows, dtype=np.int64)
+        self.limit_B = np.ones(num_rows, dtype=np.int64)
+        self.goals_BN = np.zeros((num_rows, options.num_hints), dtype=np.int64)
+        self.hint_times_BN = np.zeros((num_rows, options.num_hints), dtype=np.int64)
+        # Value i of a row's block is the noise of the observation at time i modulo the block.
+        self._noise = np.zeros((num_rows, NOISE_BLOCK), dtype=np.float32)
+        self._rows = np.arange(num_rows)
+
+    def begin(self, row: int, rng: np.random.Generator) -> None:
+        """Draws length, goals, times of the hints and the first noise, in this order."""
+        options = self.options
+        count = options.num_hints
+        length = self._lengths[-1]
+        if len(self._lengths) > 1:
+            length = self._lengths[int(rng.integers(len(self._lengths)))]
+        if options.balanced_goals:
+            seed = self.seeds[row] or 0
+            bits_N: Any = np.array([seed >> hint & 1 for hint in range(count)])
+        else:
+            bits_N = rng.integers(0, 2, size=count)
+        times_N = np.arange(count)
+        if options.hint_time == "random":
+            times_N = np.sort(rng.choice(length - 1, size=count, replace=False))
+        self.goals_BN[row] = 2 * bits_N - 1
+        self.hint_times_BN[row] = times_N
+        self.length_B[row] = length
+        self.limit_B[row] = options.max_episode_steps or length + count + 1
+        self.x_B[row] = self.y_B[row] = self.time_B[row] = self.question_B[row] = 0
+        self.correct_B[row], self.ended_B[row] = True, False
+        self._draw_noise(row, rng)
+
+    def step(self, actions_B: npt.NDArray[np.int64]) -> Transition:
+        """Moves every running row; `actions_B` holds 0 right, 1 up, 2 left, 3 down."""
+        options = self.options
+        running_B = ~self.ended_B
+        junction_B = self.x_B == self.length_B - 1
+        self.x_B += (actions_B == RIGHT) & ~junction_B & running_B
+        self.x_B -= (actions_B == LEFT) & (self.x_B > 0) & running_B
+        self.time_B += running_B
+
+        terminated_B = np.zeros(self.num_rows, dtype=np.bool_)
+        rewards_B = np.where(running_B, 0.0 - options.step_penalty, 0.0)
+        # UP and DOWN are the odd actions; elsewhere than at the junction they meet a wall.
+        turns = np.flatnonzero((actions_B & 1 == 1) & junction_B & running_B)
+        if turns.size:
+            sides = 2 - actions_B[turns]
+            self.correct_B[turns] &= sides == self.goals_BN[turns, self.question_B[turns]]
+            self.question_B[turns] += 1
+            last = self.question_B[turns] == options.num_hints
+            self.y_B[turns[last]] = sides[last]
+            terminated_B[turns] = last
+            end_rewards = np.where(self.correct_B[turns], options.goal_reward, options.wrong_reward)
+            rewards_B[turns[last]] = end_rewards[last]
+        truncated_B = running_B & ~terminated_B & (self.time_B >= self.limit_B)
+        rewards_B[truncated_B] = 0.0
+        self.ended_B = self.ended_B | terminated_B | truncated_B
+
+        spent_B = running_B & (self.time_B % NOISE_BLOCK == 0)
+        if options.noise != "none" and spent_B.any():
+            for row in np.flatnonzero(spent_B).tolist():
+                self._draw_noise(row, self.generators[row])
+        return Transition(rewards_B, terminated_B, truncated_B)
+
+    def observe(self) -> npt.NDArray[np.float32]:
+        """The observations `[y, hint, flag, noise]`, float32 of shape [B, 4]."""
+        observations_BO = np.empty((self.num_rows, 4), dtype=np.float32)
+        asked_B = (self.x_B == self.length_B - 1) & (self.y_B == 0)
+        observations_BO[:, 0] = self.y_B
+        observations_BO[:, 1] = self.hint()
+        observations_BO[:, 2] = np.where(asked_B, self.question_B + 1, 0)
+        observations_BO[:, 3] = self._noise[self._rows, self.time_B % NOISE_BLOCK]
+        return observations_BO
+
+    def hint(self) -> npt.NDArray[np.int64]:
+        """The hint shown now: +1, -1, or 0 where none is; shape [B]."""
+        shown_BN = self.hint_times_BN == self.time_B[:, None]
+        return np.asarray((shown_BN * self.goals_BN).sum(axis=1))
+
+    def row_info(self) -> dict[str, Any]:
+        """The corridor's length in this episode."""
+        return {"corridor_length": self.length_B}
+
+    def end_info(self) -> dict[str, Any]:
+        """Whether every turn was right."""
+        return {"success": self.correct_B & (self.question_B == self.options.num_hints)}
+
+    def render(self, row: int, mode: str) -> str | npt.NDArray[np.uint8]:
+        """Draws one row, as text (`ansi`) or as a picture (`rgb_array`)."""
+        question = min(int(self.question_B[row]), self.options.num_hints - 1)
+        scene = Scene(
+            length=int(self.length_B[row]),
+            longest=self.options.corridor_length,
+            x=int(self.x_B[row]),
+            y=int(self.y_B[row]),
+            time=int(self.time_B[row]),
+            hint=int(self.hint()[row]),
+            goal=int(self.goals_BN[row, question]),
+            question=question + 1,
+            num_hints=self.options.num_hints,
+            success=bool(self.end_info()["success"][row]) if self.y_B[row] else None,
+        )
+        return as_text(scene) if mode == "ansi" else as_picture(scene)
+
+    def _draw_noise(self, row: int, rng: np.random.Generator | None) -> None:
+        if self.options.noise == "none" or rng is None:
+            return
+        if self.options.noise == "discrete":
+            self._noise[row] = rng.integers(-1, 2, size=NOISE_BLOCK, dtype=np.int8)
+        else:
+            self._noise[row] = rng.uniform(-1.0, 1.0, size=NOISE_BLOCK)
+
+
+class TMazeEnv(BatchedEnv):
+    """One T-Maze (`retain/TMaze-v0`); the options are those of `TMazeOptions`."""
+
+    rules_type = TMazeRules
+    options_type = TMazeOptions
+    metadata = {"render_modes": ["ansi", "rgb_array"], "render_fps": 10}  # noqa: RUF012
+
+
+class TMazeVectorEnv(BatchedVectorEnv):
+    """Many T-Mazes in one batch; the options are those of `TMazeOptions`."""
+
+    rules_type = TMazeRules
+    options_type = TMazeOptions
+    metadata = {"render_modes": ["ansi", "rgb_array"], "render_fps": 10}  # noqa: RUF012
+
+
+@register_expert("retain/TMaze-v0")
+class TMazeOracle:
+    """Plays every variant of the T-Maze optimally, from observations alone."""
+
+    def __init__(self) -> None:
+        self._hints_BN = np.zeros((0, 1), dtype=np.int64)
+        self._count_B = np.zeros(0, dtype=np.int64)
+
+    def __call__(
+        self, observations_BO: npt.NDArray[Any], reset_B: npt.NDArray[np.bool_]
+    ) -> npt.NDArray[np.int64]:
+        """Returns the actions of all rows.
+
+        Args:
+            observations_BO: The observations, shape [B, 4].
+            reset_B: True where the observation is the first of an episode.
+        """
+        num_rows = len(observations_BO)
+        if len(self._count_B) != num_rows:
+            self._hints_BN = np.zeros((num_rows, 1), dtype=np.int64)
+            self._count_B = np.zeros(num_rows, dtype=np.int64)
+        self._count_B = np.where(reset_B, 0, self._count_B)
+        told = np.flatnonzero(observations_BO[:, 1])
+        if told.size:
+            if self._count_B[told].max() >= self._hints_BN.shape[1]:
+                self._hints_BN = np.pad(self._hints_BN, ((0, 0), (0, self._hints_BN.shape[1])))
+            self._hints_BN[told, self._count_B[told]] = np.sign(observations_BO[told, 1])
+            self._count_B[told] += 1
+        actions_B = np.full(num_rows, RIGHT, dtype=np.int64)
+        asked = np.flatnonzero(observations_BO[:, 2])
+        if asked.size:
+            question = observations_BO[asked, 2].astype(np.int64) - 1
+            known = question < self._count_B[asked]
+            side = np.where(known, self._hints_BN[asked, np.where(known, question, 0)], 1)
+            actions_B[asked] = np.where(side > 0, UP, DOWN)
+        return actions_B
+
+
+def _check_count(name: str, value: Any) -> None:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise ConfigError(f"{name} must be a whole number, got {value!r}") from None
+    if number < 1:
+        raise ConfigError(f"{name} must be at least 1, got {number}")
