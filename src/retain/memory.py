@@ -157,6 +157,9 @@ class ModelConfig:
     width: int = 64
     """Width D of the tokens."""
 
+    context_length: int = 30
+    """Steps in a segment, K: how training cuts sequences, and what a transformer sees at once."""
+
 
 class SequenceModel(nn.Module, ABC):
     """A sequence model over tokens whose state is passed in and handed back.

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Agents, one file per learning rule, each over any registered model."""

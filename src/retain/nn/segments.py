@@ -37,9 +37,6 @@ from retain.nn.positions import RelativePositions
 class SegmentConfig(ModelConfig):
     """The transformer that reads segments."""
 
-    context_length: int = 30
-    """Steps in a segment, K. A step is one token or three, as the agent has it."""
-
     num_layers: int = 2
     """Layers."""
 

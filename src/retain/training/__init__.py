@@ -1,1 +1,1 @@
-"""TODO."""
+"""Training: configuration, the loop, checkpoints, loggers, run folders."""

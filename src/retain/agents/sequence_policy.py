@@ -1,0 +1,215 @@
+"""Sequence policies: offline RL as supervised sequence modelling (RATE, Decision Transformer).
+
+The policy predicts the actions of the data from returns-to-go, observations and past actions, and
+acts by asking for a return.
+
+Axes: B batch, T steps, K steps of a segment, A actions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import gymnasium as gym
+import torch
+from torch import Tensor, nn
+
+from retain.memory import MemoryState, ModelConfig, SequenceModel
+from retain.models import build
+from retain.nn.heads import action_head
+from retain.tokens import ReturnTokens
+
+
+@dataclass(frozen=True, kw_only=True)
+class SequencePolicyConfig:
+    """Offline RL as sequence modelling."""
+
+    target_return: float = 1.0
+    """The return that the policy is asked for when it acts."""
+
+    return_scale: float = 1.0
+    """Returns are divided by this before they are encoded."""
+
+    label_smoothing: float = 0.0
+    """Share of the target's probability spread over all actions."""
+
+    sample_actions: bool = False
+    """Act by sampling from the predicted distribution instead of taking its mode."""
+
+
+@dataclass(frozen=True)
+class ActingState:
+    """What a policy carries from step to step, for B rows."""
+
+    memory: MemoryState
+    previous_action_B: Tensor
+    return_to_go_B: Tensor
+
+    def rows(self, index: Any) -> ActingState:
+        """Returns the state of some rows."""
+        return ActingState(
+            self.memory.rows(index), self.previous_action_B[index], self.return_to_go_B[index]
+        )
+
+
+@dataclass(frozen=True)
+class Losses:
+    """What one pass over a run of segments gives."""
+
+    loss: Tensor
+    """The loss to descend, a scalar; zero without a real step."""
+    prediction: Tensor
+    """The mean prediction loss of the real steps."""
+    accuracy: Tensor
+    """The share of real steps whose action was predicted (minus the squared error for boxes)."""
+    regularizer: Tensor
+    """The mean of what the memory itself asked for, per segment."""
+    num_steps: Tensor
+    """Real steps."""
+
+
+class SequencePolicy(nn.Module):
+    """A policy over any registered sequence model.
+
+    Args:
+        config: The policy's settings.
+        model_config: The model's settings.
+        observation_space: Space of one observation.
+        action_space: Space of one action.
+    """
+
+    def __init__(
+        self,
+        config: SequencePolicyConfig,
+        model_config: ModelConfig,
+        observation_space: gym.Space,
+        action_space: gym.Space,
+    ):
+        super().__init__()
+        self.config = config
+        self.observation_space = observation_space
+        self.action_space = action_space
+        self.tokens = ReturnTokens(observation_space, action_space, model_config.width)
+        self.model: SequenceModel = build(
+            model_config, tokens_per_step=self.tokens.tokens_per_step
+        )
+        self.head = action_head(action_space, model_config.width)
+
+    def predict(
+        self, batch: dict[str, Tensor], memory: MemoryState, reset_BT: Tensor | None = None
+    ) -> tuple[Tensor, MemoryState]:
+        """Predicts the actions of a run of steps.
+
+        Args:
+            batch: ``return_to_go`` [B, T], ``observation`` [B, T, ...], ``action`` [B, T, ...].
+            memory: The memory before the first step.
+            reset_BT: True where an episode begins; None for nowhere.
+
+        Returns:
+            Predictions [B, T, ...] and the memory after the last step.
+        """
+        returns = batch["return_to_go"] / self.config.return_scale
+        x_BLD = self.tokens.segments(returns, batch["observation"], batch["action"])
+        reset_BL = None
+        if reset_BT is not None:
+            reset_BL = torch.zeros(x_BLD.shape[:2], dtype=torch.bool, device=x_BLD.device)
+            reset_BL[:, :: self.tokens.tokens_per_step] = reset_BT
+        y_BLD, memory = self.model(x_BLD, memory, reset_BL)
+        return self.head(self.tokens.predictions(y_BLD)), memory
+
+    def forward(
+        self,
+        batch: dict[str, Tensor],
+        memory: MemoryState,
+        segment_length: int,
+        whole: tuple[Tensor, int] | None = None,
+    ) -> tuple[Losses, MemoryState]:
+        """Computes the loss of a run of segments, with the gradient through the memory.
+
+        Caches are detached at every segment; slots and carries keep their gradient.
+
+        Args:
+            batch: As for `predict`, and ``mask`` [B, T], true at real steps; T is a multiple of the
+                segment's length.
+            memory: The memory before the first segment.
+            segment_length: Steps in a segment, K.
+            whole: Real steps and segments of the whole trajectory that this run is a part of, so
+                that the losses of the parts add up to the mean over the whole; None: of this run.
+
+        Returns:
+            The losses and the memory after the last segment.
+        """
+        mask = batch["mask"]
+        losses, hits, costs = [], [], []
+        for start in range(0, mask.shape[1], segment_length):
+            stop = start + segment_length
+            segment = {name: value[:, start:stop] for name, value in batch.items()}
+            before = memory.detach("cache")
+            prediction, memory = self.predict(segment, before)
+            action = segment["action"]
+            losses.append(self.head.loss(prediction, action, self.config.label_smoothing))
+            hits.append(self.head.correct(prediction.detach(), action))
+            cost = self.model.regularizer(before, memory)
+            if cost is not None:
+                costs.append(cost)
+        # Averaged over the real steps of the whole batch, so that padding weighs nothing and a
+        # batch without any gives zero instead of a division by zero.
+        real = mask.float()
+        num_steps, num_segments = whole or (real.sum(), len(losses))
+        count = num_steps.clamp(min=1)
+        prediction_loss = (torch.cat(losses, dim=1) * real).sum() / count
+        accuracy = (torch.cat(hits, dim=1) * real).sum() / count
+        regularizer = torch.stack(costs).sum() / num_segments if costs else 0 * prediction_loss
+        total = prediction_loss + regularizer
+        return Losses(total, prediction_loss, accuracy, regularizer, real.sum()), memory
+
+    def acting_state(self, batch_size: int) -> ActingState:
+        """Returns the state to begin acting with in `batch_size` environments."""
+        memory = self.model.initial_state(batch_size)
+        sample = torch.as_tensor(self.action_space.sample())
+        action = torch.zeros(batch_size, *sample.shape, dtype=sample.dtype)
+        if isinstance(self.action_space, gym.spaces.Discrete):
+            action += int(self.action_space.start)
+        device = next(self.parameters()).device
+        target = torch.full((batch_size,), self.config.target_return, device=device)
+        return ActingState(memory, action.to(device), target)
+
+    def act(
+        self,
+        observation_B: Tensor,
+        reward_B: Tensor,
+        reset_B: Tensor,
+        state: ActingState,
+        *,
+        donate: bool = False,
+    ) -> tuple[Tensor, Tensor, ActingState]:
+        """Takes one step in every row.
+
+        Args:
+            observation_B: Observations now, [B, ...].
+            reward_B: Rewards of the previous actions, [B]; ignored in rows that begin.
+            reset_B: True in rows that begin an episode.
+            state: The state after the previous step.
+            donate: Gives the state away; see `SequenceModel.forward`.
+
+        Returns:
+            Actions [B, ...], the predictions they were chosen from, and the next state.
+        """
+        fresh = torch.full_like(state.return_to_go_B, self.config.target_return)
+        return_to_go = torch.where(reset_B, fresh, state.return_to_go_B - reward_B)
+        x_BLD, reset_BL = self.tokens.acting(
+            state.previous_action_B, return_to_go / self.config.return_scale, observation_B, reset_B
+        )
+        y_BLD, memory = self.model(
+            x_BLD,
+            state.memory,
+            reset_BL if bool(reset_B.any()) else None,
+            read_L=self.tokens.acting_read,
+            donate=donate,
+        )
+        prediction = self.head(y_BLD[:, -1])
+        action = self.head.choose(prediction, sample=self.config.sample_actions)
+        return action, prediction, replace(
+            state, memory=memory, previous_action_B=action, return_to_go_B=return_to_go
+        )

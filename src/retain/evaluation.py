@@ -1,0 +1,137 @@
+"""Evaluation: a policy acts in many episodes at once; the record says exactly which."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from retain.agents.sequence_policy import SequencePolicy
+from retain.core.errors import ConfigError
+from retain.envs import make_vec
+from retain.rollout import play
+
+Scalar = int | float | bool | str
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnvironmentConfig:
+    """An environment."""
+
+    id: str
+    """Gymnasium id; `module:id` imports the module first."""
+
+    kwargs: dict[str, Scalar] = field(default_factory=dict)
+    """Options of the environment."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationConfig:
+    """How a policy is evaluated."""
+
+    episodes: int = 100
+    """Episodes for each value of the parameter; episode e is reset with seed + e."""
+
+    seed: int = 1000
+    """Seed of the first episode."""
+
+    num_envs: int = 100
+    """Episodes played at once."""
+
+    parameter: str | None = None
+    """Option of the environment that is varied; None to evaluate in the environment as it is."""
+
+    values: tuple[int, ...] = ()
+    """Values of the parameter after training."""
+
+    values_in_training: tuple[int, ...] = ()
+    """Values of the parameter during training; the best checkpoint is that with the best mean at
+    the last of them."""
+
+
+def evaluate_policy(
+    policy: SequencePolicy,
+    environment: EnvironmentConfig,
+    *,
+    episodes: int,
+    seed: int,
+    num_envs: int = 100,
+    parameter: str | None = None,
+    value: Scalar | None = None,
+) -> dict[str, Any]:
+    """Plays episodes and returns their record.
+
+    Args:
+        policy: The policy; it acts in evaluation mode and is left in the mode it came in.
+        environment: Where it acts.
+        episodes: Number of episodes.
+        seed: Seed of the first episode; the others count up from it.
+        num_envs: Episodes played at once.
+        parameter: An option of the environment to set.
+        value: Its value.
+
+    Returns:
+        The record, as described in `retain.report.results`: the metric is "success" where the
+        environment reports it and "return" elsewhere; the standard error is over the episodes.
+
+    Raises:
+        ConfigError: If a number is not positive, or the policy does not fit the environment.
+    """
+    if episodes < 1 or num_envs < 1:
+        raise ConfigError(f"episodes and num_envs must be at least 1, not {episodes}, {num_envs}")
+    kwargs = dict(environment.kwargs)
+    if parameter is not None and value is not None:
+        kwargs[parameter] = value
+    training = policy.training
+    start = time.perf_counter()
+    parts = []
+    for first in range(0, episodes, num_envs):
+        seeds = [seed + e for e in range(first, min(first + num_envs, episodes))]
+        env = make_vec(environment.id, num_envs=len(seeds), **kwargs)
+        try:
+            check_spaces(policy, env.single_observation_space, env.single_action_space)
+            parts.append(play(policy, env, seeds))
+        finally:
+            env.close()
+    policy.train(training)
+    returns = np.concatenate([part.return_B for part in parts])
+    lengths = np.concatenate([part.length_B for part in parts])
+    successes = [part.success_B for part in parts if part.success_B is not None]
+    metric = "success" if len(successes) == len(parts) else "return"
+    scores = np.concatenate(successes) if metric == "success" else returns
+    return {
+        "environment": environment.id,
+        "parameter": parameter,
+        "value": value,
+        "kwargs": kwargs,
+        "episodes": episodes,
+        "seeds": [seed, seed + episodes - 1],
+        "metric": metric,
+        "mean": float(scores.mean()),
+        "stderr": float(scores.std(ddof=1) / np.sqrt(episodes)) if episodes > 1 else 0.0,
+        "returns": returns.tolist(),
+        "lengths": lengths.tolist(),
+        "seconds": time.perf_counter() - start,
+    }
+
+
+def check_spaces(policy: SequencePolicy, observation_space: Any, action_space: Any) -> None:
+    """Checks that a policy can act in an environment.
+
+    Raises:
+        ConfigError: If the shape or the kind of a space differs.
+    """
+    pairs = (
+        ("observation", policy.observation_space, observation_space),
+        ("action", policy.action_space, action_space),
+    )
+    for what, mine, theirs in pairs:
+        same_kind = type(mine) is type(theirs)
+        same_shape = getattr(mine, "shape", None) == getattr(theirs, "shape", None)
+        if not (same_kind and same_shape and getattr(mine, "n", 0) == getattr(theirs, "n", 0)):
+            raise ConfigError(
+                f"the policy's {what} space is {mine}, but the environment's is {theirs}; "
+                "evaluate it in an environment with the space that it was trained in"
+            )

@@ -1,0 +1,116 @@
+"""Encoders, chosen by the space of what they encode, never by an environment's name.
+
+Axes: ... leading axes (batch, time), D width, A actions.
+"""
+
+from __future__ import annotations
+
+import math
+
+import gymnasium as gym
+import torch
+from gymnasium import spaces
+from torch import Tensor, nn
+
+from retain.core.errors import ConfigError
+
+
+def encode(space: gym.Space, width: int, *, what: str) -> nn.Module:
+    """Returns a module that maps points of a space, [..., *shape], to vectors [..., D].
+
+    Boxes of bytes with two or three axes are images and get a convolution stack; other boxes are
+    flattened and get a linear layer; discrete spaces get an embedding.
+
+    Args:
+        space: The space.
+        width: Width D.
+        what: What is encoded, for the error message.
+
+    Raises:
+        ConfigError: If the space is of another kind.
+    """
+    if isinstance(space, spaces.Discrete):
+        return IndexEncoder(int(space.n), int(space.start), width)
+    if isinstance(space, spaces.Box):
+        if space.dtype == "uint8" and len(space.shape) in (2, 3):
+            return ImageEncoder(space.shape, width)
+        return VectorEncoder(space.shape, width)
+    raise ConfigError(
+        f"{what} space {space} is not supported; use Box or Discrete, "
+        "for example with gymnasium.wrappers.FlattenObservation"
+    )
+
+
+class VectorEncoder(nn.Module):
+    """A linear layer over flattened numbers."""
+
+    def __init__(self, shape: tuple[int, ...], width: int):
+        super().__init__()
+        self.num_axes = len(shape)
+        self.linear = nn.Linear(math.prod(shape), width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps [..., *shape] to [..., D]."""
+        if self.num_axes == 0:
+            x = x.unsqueeze(-1)
+        elif self.num_axes > 1:
+            x = x.flatten(-self.num_axes)
+        return self.linear(x.to(self.linear.weight.dtype))
+
+
+class IndexEncoder(nn.Module):
+    """An embedding of whole numbers, followed by tanh."""
+
+    def __init__(self, count: int, start: int, width: int):
+        super().__init__()
+        self.start = start
+        self.embedding = nn.Embedding(count, width)
+
+    def forward(self, index: Tensor) -> Tensor:
+        """Maps whole numbers [...] to [..., D]."""
+        return torch.tanh(self.embedding(index.long() - self.start))
+
+
+class ImageEncoder(nn.Module):
+    """Convolutions over bytes, then a linear layer.
+
+    The stack is the one of DQN (32 of 8x8 by 4, 64 of 4x4 by 2, 64 of 3x3), or, for images of less
+    than 36 pixels, two layers of 2x2.
+
+    Args:
+        shape: (channels, height, width), (height, width, channels), or (height, width). The axis of
+            the channels is the shorter one of the first and the last.
+        width: Width D.
+    """
+
+    def __init__(self, shape: tuple[int, ...], width: int):
+        super().__init__()
+        self.shape = shape
+        self.channels_last = len(shape) == 3 and shape[2] < shape[0]
+        if len(shape) == 2:
+            shape = (1, *shape)
+        elif self.channels_last:
+            shape = (shape[2], shape[0], shape[1])
+        if min(shape[1:]) >= 36:
+            layers = [(32, 8, 4), (64, 4, 2), (64, 3, 1)]
+        else:
+            layers = [(8, 2, 1), (16, 2, 1)]
+        modules: list[nn.Module] = []
+        channels = shape[0]
+        for filters, size, stride in layers:
+            modules += [nn.Conv2d(channels, filters, size, stride), nn.ReLU()]
+            channels = filters
+        self.convolutions = nn.Sequential(*modules, nn.Flatten())
+        with torch.no_grad():
+            features = self.convolutions(torch.zeros(1, *shape)).shape[1]
+        self.linear = nn.Linear(features, width)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Maps bytes [..., *shape] to [..., D]."""
+        lead = image.shape[: image.dim() - len(self.shape)]
+        flat = image.reshape(-1, *self.shape).to(self.linear.weight.dtype) / 255
+        if len(self.shape) == 2:
+            flat = flat.unsqueeze(1)
+        elif self.channels_last:
+            flat = flat.permute(0, 3, 1, 2)
+        return self.linear(self.convolutions(flat)).view(*lead, -1)

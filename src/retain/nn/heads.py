@@ -1,0 +1,126 @@
+"""Action heads, chosen by the action space: what an output says, and how far it is from the data.
+
+Axes: ... leading axes (batch, time), D width, A actions.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from retain.core.errors import ConfigError
+
+
+class ActionHead(nn.Module, ABC):
+    """Maps model outputs to actions."""
+
+    @abstractmethod
+    def loss(self, prediction: Tensor, action: Tensor, label_smoothing: float) -> Tensor:
+        """Returns the loss of each prediction, [...]."""
+
+    @abstractmethod
+    def correct(self, prediction: Tensor, action: Tensor) -> Tensor:
+        """Returns how right each prediction is, [...]: 1 or 0, or minus the squared error."""
+
+    @abstractmethod
+    def choose(self, prediction: Tensor, *, sample: bool) -> Tensor:
+        """Returns the actions to take, in the action space's own terms."""
+
+
+class DiscreteHead(ActionHead):
+    """Logits over a discrete action space; cross entropy.
+
+    Args:
+        space: The action space.
+        width: Width D of the outputs.
+    """
+
+    def __init__(self, space: spaces.Discrete, width: int):
+        super().__init__()
+        self.start = int(space.start)
+        self.linear = nn.Linear(width, int(space.n), bias=False)
+
+    def forward(self, y: Tensor) -> Tensor:
+        """Maps outputs [..., D] to logits [..., A]."""
+        return self.linear(y)
+
+    def loss(self, prediction: Tensor, action: Tensor, label_smoothing: float) -> Tensor:
+        """Cross entropy of each step, [...]."""
+        target = (action.long() - self.start).flatten()
+        loss = F.cross_entropy(
+            prediction.flatten(0, -2).float(),
+            target,
+            label_smoothing=label_smoothing,
+            reduction="none",
+        )
+        return loss.view(action.shape)
+
+    def correct(self, prediction: Tensor, action: Tensor) -> Tensor:
+        """1 where the most likely action is the one taken, [...]."""
+        return (prediction.argmax(-1) + self.start == action).float()
+
+    def choose(self, prediction: Tensor, *, sample: bool) -> Tensor:
+        """The most likely action, or one drawn from the distribution, [...]."""
+        if sample:
+            return torch.distributions.Categorical(logits=prediction).sample() + self.start
+        return prediction.argmax(-1) + self.start
+
+
+class ContinuousHead(ActionHead):
+    """Means within the bounds of a box of actions; squared error.
+
+    Args:
+        space: The action space; unbounded sides are left unbounded.
+        width: Width D of the outputs.
+    """
+
+    low: Tensor
+    high: Tensor
+
+    def __init__(self, space: spaces.Box, width: int):
+        super().__init__()
+        self.shape = space.shape
+        self.linear = nn.Linear(width, int(np.prod(space.shape)))
+        self.bounded = bool(np.isfinite(space.low).all() and np.isfinite(space.high).all())
+        dtype = torch.get_default_dtype()
+        self.register_buffer("low", torch.as_tensor(space.low, dtype=dtype), persistent=False)
+        self.register_buffer("high", torch.as_tensor(space.high, dtype=dtype), persistent=False)
+
+    def forward(self, y: Tensor) -> Tensor:
+        """Maps outputs [..., D] to actions [..., *shape]."""
+        action = self.linear(y).view(*y.shape[:-1], *self.shape)
+        if not self.bounded:
+            return action
+        return self.low + (self.high - self.low) * (torch.tanh(action) + 1) / 2
+
+    def loss(self, prediction: Tensor, action: Tensor, label_smoothing: float) -> Tensor:
+        """Squared error of each step, averaged over the action's components, [...]."""
+        error = (prediction - action.to(prediction.dtype)) ** 2
+        return error.flatten(-len(self.shape)).mean(-1) if self.shape else error
+
+    def correct(self, prediction: Tensor, action: Tensor) -> Tensor:
+        """Minus the squared error, [...]."""
+        return -self.loss(prediction, action, 0.0)
+
+    def choose(self, prediction: Tensor, *, sample: bool) -> Tensor:
+        """The predicted action; there is no distribution to sample from."""
+        return prediction
+
+
+def action_head(space: gym.Space, width: int) -> ActionHead:
+    """Returns the head for an action space.
+
+    Raises:
+        ConfigError: If the space is neither Discrete nor Box.
+    """
+    if isinstance(space, spaces.Discrete):
+        return DiscreteHead(space, width)
+    if isinstance(space, spaces.Box):
+        return ContinuousHead(space, width)
+    raise ConfigError(f"action space {space} is not supported; use Discrete or Box")

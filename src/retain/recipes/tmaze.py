@@ -1,0 +1,179 @@
+"""T-Maze: one hint, a long corridor, one turn.
+
+Training sequences are N segments of K steps; the data are the oracle's episodes, none longer than
+N * K steps. Sizes are small, since the task is: what differs between recipes is the memory.
+
+torch is imported inside the functions, so that listing the recipes costs nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from retain.recipes import RECIPES
+
+if TYPE_CHECKING:
+    from retain.memory import ModelConfig
+    from retain.training.config import RunConfig
+
+LENGTHS = (30, 90, 150, 300, 900, 3000, 9600)
+SIZE: dict[str, Any] = {"width": 64, "num_layers": 2, "num_heads": 2, "head_width": 32}
+
+Lengths = Literal["uniform", "fixed"]
+
+
+@RECIPES.register("tmaze/rate")
+def rate(
+    *, context_length: int = 30, num_segments: int = 3, lengths: Lengths = "uniform"
+) -> RunConfig:
+    """RATE with a ternary, gated memory, trained through all segments."""
+    from retain.models.rate import RATEConfig
+    from retain.nn.valve import ValveConfig
+
+    valve = ValveConfig(kind="quantized_gate", activation="identity")
+    model = RATEConfig(**SIZE, context_length=context_length, num_memory_tokens=5, valve=valve)
+    return _run("tmaze/rate", model, num_segments, lengths)
+
+
+@RECIPES.register("tmaze/rate-plain")
+def rate_plain(
+    *, context_length: int = 30, num_segments: int = 3, lengths: Lengths = "uniform"
+) -> RunConfig:
+    """RATE with the paper's valve (old memory queries new), trained through all segments."""
+    from retain.models.rate import RATEConfig
+
+    model = RATEConfig(**SIZE, context_length=context_length, num_memory_tokens=5)
+    return _run("tmaze/rate-plain", model, num_segments, lengths)
+
+
+@RECIPES.register("tmaze/rate-paper")
+def rate_paper(
+    *,
+    context_length: int = 30,
+    num_segments: int = 3,
+    lengths: Lengths = "uniform",
+    published_size: bool = False,
+) -> RunConfig:
+    """RATE as published: memory detached, an optimiser step a segment, twofold residual.
+
+    With ``published_size``, also the sizes and rates of the authors' T-Maze script.
+    """
+    from retain.models.rate import RATEConfig
+    from retain.nn.valve import ValveConfig
+
+    if published_size:
+        model = RATEConfig(
+            width=64,
+            num_layers=10,
+            num_heads=4,
+            head_width=32,
+            context_length=context_length,
+            num_memory_tokens=15,
+            dropout=0.2,
+            valve=ValveConfig(num_heads=2),
+            twofold_residual=True,
+            shared_initial_memory=True,
+        )
+    else:
+        model = RATEConfig(
+            **SIZE,
+            context_length=context_length,
+            num_memory_tokens=5,
+            twofold_residual=True,
+            shared_initial_memory=True,
+        )
+    run = _run("tmaze/rate-paper", model, num_segments, lengths)
+    train = replace(run.train, bptt_segments=1, update_per_segment=True)
+    if published_size:
+        train = replace(
+            train,
+            batch_size=128,
+            learning_rate=3e-4,
+            betas=(0.9, 0.999),
+            warmup_updates=1000,
+            schedule="linear",
+            final_learning_rate=0.01,
+            updates=200 * 38 * num_segments,
+        )
+    return replace(run, train=train)
+
+
+@RECIPES.register("tmaze/rmt")
+def rmt(
+    *, context_length: int = 30, num_segments: int = 3, lengths: Lengths = "uniform"
+) -> RunConfig:
+    """RMT: memory tokens that every segment overwrites."""
+    from retain.models.rmt import RMTConfig
+
+    model = RMTConfig(**SIZE, context_length=context_length)
+    return _run("tmaze/rmt", model, num_segments, lengths)
+
+
+@RECIPES.register("tmaze/transformer_xl")
+def transformer_xl(
+    *, context_length: int = 30, num_segments: int = 3, lengths: Lengths = "uniform"
+) -> RunConfig:
+    """Transformer-XL: hidden states of all earlier segments of a training sequence."""
+    from retain.models.transformer_xl import TransformerXLConfig
+
+    cached = 3 * context_length * num_segments
+    model = TransformerXLConfig(**SIZE, context_length=context_length, cache_length=cached)
+    return _run("tmaze/transformer_xl", model, num_segments, lengths)
+
+
+@RECIPES.register("tmaze/gtrxl")
+def gtrxl(
+    *, context_length: int = 30, num_segments: int = 3, lengths: Lengths = "uniform"
+) -> RunConfig:
+    """GTrXL: Transformer-XL with normalisation first and gates for residuals."""
+    run = transformer_xl(
+        context_length=context_length, num_segments=num_segments, lengths=lengths
+    )
+    return replace(run, recipe="tmaze/gtrxl", model=replace(run.model, block="gtrxl"))
+
+
+@RECIPES.register("tmaze/decision_transformer")
+def decision_transformer(*, context_length: int = 90, lengths: Lengths = "uniform") -> RunConfig:
+    """The Decision Transformer, with a window of all of a training sequence."""
+    from retain.models.decision_transformer import DecisionTransformerConfig
+
+    model = DecisionTransformerConfig(
+        width=64, num_layers=2, num_heads=2, context_length=context_length, dropout=0.0
+    )
+    return _run("tmaze/decision_transformer", model, 1, lengths)
+
+
+def _run(name: str, model: ModelConfig, num_segments: int, lengths: Lengths) -> RunConfig:
+    from retain.collection import CollectConfig
+    from retain.evaluation import EnvironmentConfig, EvaluationConfig
+    from retain.training.config import DataConfig, RunConfig, TrainConfig
+
+    longest = model.context_length * num_segments
+    # Uniform: every length; fixed: whole segments, as the paper's curriculum has it.
+    shortest, step = (1, 1) if lengths == "uniform" else (model.context_length, model.context_length)
+    collect = CollectConfig(
+        env_id="retain/TMaze-v0",
+        env_kwargs={
+            "corridor_length": longest,
+            "min_corridor_length": shortest,
+            "length_step": step,
+            "balanced_goals": True,
+        },
+        policy="expert",
+        episodes=2000,
+    )
+    return RunConfig(
+        recipe=name,
+        environment=EnvironmentConfig(
+            id="retain/TMaze-v0", kwargs={"corridor_length": longest, "balanced_goals": True}
+        ),
+        data=DataConfig(collect=collect, num_segments=num_segments),
+        model=model,
+        train=TrainConfig(updates=1000, evaluate_every=200),
+        evaluation=EvaluationConfig(
+            parameter="corridor_length",
+            values=LENGTHS,
+            values_in_training=(longest, 5 * longest),
+        ),
+    )

@@ -1,0 +1,107 @@
+"""A policy stepped in a batch of environments, with its memory streamed from step to step.
+
+Axes: B rows (environments).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from gymnasium.vector import VectorEnv
+
+from retain.agents.sequence_policy import SequencePolicy
+
+Array = npt.NDArray[Any]
+
+
+class Actor:
+    """Acts in B environments at once and keeps what the policy carries between steps.
+
+    Args:
+        policy: The policy; it is put in evaluation mode.
+        num_rows: Number of environments B.
+    """
+
+    def __init__(self, policy: SequencePolicy, num_rows: int):
+        self.policy = policy.eval()
+        self.num_rows = num_rows
+        self.device = next(policy.parameters()).device
+        with torch.inference_mode():
+            self.state = policy.acting_state(num_rows)
+
+    @torch.inference_mode()
+    def act(self, observation_B: Array, reward_B: Array, reset_B: Array) -> Array:
+        """Returns the next actions, [B, ...].
+
+        Args:
+            observation_B: Observations now.
+            reward_B: Rewards of the previous actions; ignored in rows that begin an episode.
+            reset_B: True in rows that begin an episode.
+        """
+        action, _, self.state = self.policy.act(
+            torch.as_tensor(np.asarray(observation_B), device=self.device),
+            torch.as_tensor(np.asarray(reward_B, dtype=np.float32), device=self.device),
+            torch.as_tensor(np.asarray(reset_B, dtype=np.bool_), device=self.device),
+            self.state,
+            donate=True,
+        )
+        return action.cpu().numpy()
+
+    def keep(self, rows: Array) -> None:
+        """Goes on with some of the rows only."""
+        self.state = self.state.rows(torch.as_tensor(rows, device=self.device))
+        self.num_rows = len(rows)
+
+
+@dataclass(frozen=True)
+class Episodes:
+    """How a batch of episodes went."""
+
+    return_B: npt.NDArray[np.float64]
+    length_B: npt.NDArray[np.int64]
+    success_B: npt.NDArray[np.float64] | None
+    """1 or 0 where the environment reports ``success`` at the end, else None."""
+
+
+def play(policy: SequencePolicy, env: VectorEnv[Any, Any, Any], seeds: list[int]) -> Episodes:
+    """Plays one episode in every row, by really acting.
+
+    Args:
+        policy: The policy.
+        env: The environments; a row that has ended may do what it likes.
+        seeds: A seed for each row.
+    """
+    rows = len(seeds)
+    actor = Actor(policy, rows)
+    observation, _ = env.reset(seed=seeds)
+    reward = np.zeros(rows, dtype=np.float64)
+    returns, lengths = np.zeros(rows), np.zeros(rows, dtype=np.int64)
+    success = np.full(rows, np.nan)
+    running = np.ones(rows, dtype=np.bool_)
+    tracked = np.arange(rows)  # the rows that the actor still carries
+    first = True
+    action: Array | None = None
+    while running.any():
+        if running.sum() * 2 <= len(tracked):
+            # Most of what is carried has ended: carry the rest alone.
+            kept = np.flatnonzero(running[tracked])
+            actor.keep(kept)
+            tracked = tracked[kept]
+        chosen = actor.act(observation[tracked], reward[tracked], np.full(len(tracked), first))
+        if action is None:
+            action = np.zeros((rows, *chosen.shape[1:]), dtype=env.single_action_space.dtype)
+        action[tracked] = chosen
+        first = False
+        observation, reward, terminated, truncated, info = env.step(action)
+        returns += np.where(running, reward, 0.0)
+        lengths += running
+        ended = running & (np.asarray(terminated) | np.asarray(truncated))
+        if "success" in info:
+            known = ended & np.asarray(info.get("_success", np.ones(rows, dtype=np.bool_)))
+            success[known] = np.asarray(info["success"], dtype=np.float64)[known]
+        running &= ~ended
+    return Episodes(returns, lengths, None if np.isnan(success).any() else success)

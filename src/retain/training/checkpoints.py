@@ -1,0 +1,149 @@
+"""Checkpoints: whole or not there, and enough to go on bit for bit.
+
+    checkpoints/step-000500/model.safetensors   the policy's weights
+    checkpoints/step-000500/training.pt         optimiser, schedules, generators, counters
+    checkpoints/last -> step-000500             the newest
+    checkpoints/best -> step-000400             the best by evaluation
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from retain.core.errors import RunError
+
+WEIGHTS = "model.safetensors"
+TRAINING = "training.pt"
+
+
+def save(folder: Path, step: int, module: nn.Module, training: dict[str, Any]) -> Path:
+    """Writes a checkpoint and points ``last`` at it.
+
+    The files are written in a folder of another name, which is renamed when they are complete, so
+    a run that is killed meanwhile keeps its last whole checkpoint.
+
+    Args:
+        folder: The run's ``checkpoints`` folder.
+        step: Optimiser steps made.
+        module: What is trained.
+        training: The rest: tensors, numbers, strings, and lists and dicts of them.
+
+    Returns:
+        The checkpoint's folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"step-{step:06d}"
+    temporary = folder / f".{target.name}.tmp"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    weights = {name: t.detach().cpu().contiguous() for name, t in module.state_dict().items()}
+    save_file(weights, temporary / WEIGHTS)
+    torch.save(training, temporary / TRAINING)
+    for file in temporary.iterdir():
+        with file.open("rb") as handle:
+            os.fsync(handle.fileno())
+    if target.exists():
+        shutil.rmtree(target)
+    temporary.rename(target)
+    point(folder, "last", target)
+    return target
+
+
+def point(folder: Path, name: str, target: Path) -> None:
+    """Makes ``folder/name`` a link to a checkpoint beside it, in one step."""
+    temporary = folder / f".{name}.tmp"
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(target.name)
+    temporary.replace(folder / name)
+
+
+def prune(folder: Path, keep: int) -> None:
+    """Deletes all but the latest `keep` checkpoints and those that a link names."""
+    named = {link.resolve() for link in folder.iterdir() if link.is_symlink()}
+    steps = sorted(path for path in folder.glob("step-*") if not path.is_symlink())
+    for path in steps[:-keep]:
+        if path.resolve() not in named:
+            shutil.rmtree(path)
+
+
+def find(run: Path, which: str = "last") -> Path:
+    """Returns the folder of a checkpoint of a run.
+
+    Args:
+        run: The run's folder.
+        which: ``last``, ``best``, or a step's folder name.
+
+    Raises:
+        RunError: If there is no such checkpoint.
+    """
+    folder = run / "checkpoints"
+    path = folder / which
+    if not path.exists():
+        known = sorted(p.name for p in folder.glob("[!.]*")) if folder.is_dir() else []
+        hint = f"it has {', '.join(known)}" if known else "it has none; train it first"
+        raise RunError(f"run {run} has no checkpoint '{which}'; {hint}")
+    return path.resolve()
+
+
+def load_weights(module: nn.Module, checkpoint: Path) -> None:
+    """Loads weights into a module.
+
+    Raises:
+        RunError: If the file is missing or damaged, or its keys or shapes do not fit.
+    """
+    path = checkpoint / WEIGHTS
+    try:
+        weights = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise RunError(f"{path} cannot be read: {error}") from None
+    wanted = module.state_dict()
+    problems = [f"lacks '{name}'" for name in wanted if name not in weights]
+    problems += [f"has '{name}', which the model does not" for name in weights if name not in wanted]
+    problems += [
+        f"has '{name}' of shape {list(weights[name].shape)} instead of {list(tensor.shape)}"
+        for name, tensor in wanted.items()
+        if name in weights and weights[name].shape != tensor.shape
+    ]
+    if problems:
+        more = f" (and {len(problems) - 1} more such)" if len(problems) > 1 else ""
+        raise RunError(f"{path} does not fit the run's model: it {problems[0]}{more}")
+    module.load_state_dict(weights)
+
+
+def load_training(checkpoint: Path) -> dict[str, Any]:
+    """Loads what a run needs to go on, beside the weights.
+
+    Raises:
+        RunError: If the file is missing or damaged.
+    """
+    path = checkpoint / TRAINING
+    try:
+        state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+    except FileNotFoundError:
+        raise RunError(f"{path} is missing: the run can be evaluated but not resumed") from None
+    except Exception as error:  # torch raises half a dozen kinds for a damaged file
+        raise RunError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
+    return state
+
+
+def random_state() -> dict[str, Tensor]:
+    """Returns the state of torch's generators."""
+    state = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        state["cuda"] = torch.cuda.get_rng_state()
+    return state
+
+
+def restore_random_state(state: dict[str, Tensor]) -> None:
+    """Puts torch's generators back to where `random_state` found them."""
+    torch.set_rng_state(state["cpu"])
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"])

@@ -1,0 +1,363 @@
+"""Offline training: sequences of segments, with the gradient through the memory.
+
+Axes: B batch, T steps, K steps of a segment.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from retain.agents.sequence_policy import SequencePolicy
+from retain.collection import collect
+from retain.core.errors import ConfigError, TrainingError
+from retain.data.pack import Pack, open_pack
+from retain.data.segments import SegmentBatch, SegmentSampler
+from retain.evaluation import evaluate_policy
+from retain.training import checkpoints
+from retain.training.config import RunConfig, config_to_dict
+from retain.training.loggers import (
+    METRICS,
+    JsonLines,
+    Logger,
+    Loggers,
+    TensorBoard,
+    WeightsAndBiases,
+)
+from retain.training.runs import Run
+from retain.training.schedules import learning_rate
+
+Report = Callable[[int, dict[str, float]], None]
+"""Called with the update's number and its metrics, for a progress display."""
+
+
+@dataclass
+class _Progress:
+    """What changes while a run trains, apart from weights, optimiser and generators."""
+
+    update: int = 0
+    seconds: float = 0.0
+    best: float = -math.inf
+    stage: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+def dataset_of(config: RunConfig, progress: Callable[[int, int], None] | None = None) -> str:
+    """Returns the id of the dataset that a run trains on, collecting it if need be.
+
+    Raises:
+        ConfigError: If the run names neither a dataset nor a way to collect one.
+    """
+    if config.data.dataset is not None:
+        return config.data.dataset
+    if config.data.collect is None:
+        raise ConfigError("the run has no data; give --data.dataset ID")
+    return collect(config.data.collect, progress=progress)
+
+
+def start(config: RunConfig, folder: Path, dataset: str) -> Run:
+    """Makes the folder of a new run, once its data and its model are known to fit.
+
+    Raises:
+        ConfigError: If the data does not fit the model's segments or the policy cannot be built.
+        RunError: If the folder is taken.
+    """
+    pack = open_pack(dataset)
+    _sampler(config, pack, rank=0)
+    SequencePolicy(config.agent, config.model, pack.observation_space, pack.action_space)
+    return Run.create(folder, config, pack.observation_space, pack.action_space)
+
+
+def train(run: Run, dataset: str, report: Report | None = None) -> dict[str, Any]:
+    """Trains a run to its last update, from wherever it is.
+
+    Args:
+        run: The run; if it has a checkpoint, training goes on from there.
+        dataset: The dataset's id.
+        report: Told of metrics as they come.
+
+    Returns:
+        How the training went: updates, seconds, time to solve and so on, as in ``results.json``.
+
+    Raises:
+        TrainingError: If the loss is not a number; the last checkpoint is kept.
+    """
+    return _Trainer(run, open_pack(dataset), report).train()
+
+
+class _Trainer:
+    def __init__(self, run: Run, pack: Pack, report: Report | None):
+        config = run.config
+        self.run, self.config, self.report = run, config, report
+        self.settings = config.train
+        if self.settings.num_threads is not None:
+            torch.set_num_threads(self.settings.num_threads)
+        self.fabric = Fabric(
+            accelerator=self.settings.accelerator,
+            devices=self.settings.devices,
+            precision=self.settings.precision,
+            strategy="ddp" if self.settings.devices > 1 else "auto",
+        )
+        self.fabric.launch()
+        rank = self.fabric.global_rank
+        self.sampler = _sampler(config, pack, rank)
+        # Weights come from the seed alone; what follows differs from device to device.
+        torch.manual_seed(config.seed)
+        self.policy = run.policy()
+        torch.manual_seed(config.seed * 1000 + rank)
+        optimiser = torch.optim.AdamW(
+            self.policy.parameters(),
+            lr=self.settings.learning_rate,
+            betas=self.settings.betas,
+            weight_decay=self.settings.weight_decay,
+        )
+        self.progress = _Progress()
+        self._restore(optimiser)
+        self.module, self.optimiser = self.fabric.setup(self.policy, optimiser)
+        self.logger = self._loggers() if rank == 0 else Loggers([])
+
+    # -- the loop --------------------------------------------------------------------------------
+
+    def train(self) -> dict[str, Any]:
+        settings, progress = self.settings, self.progress
+        began = time.perf_counter() - progress.seconds
+        last_log, last_time = progress.update, time.perf_counter()
+        self.module.train()
+        while progress.update < settings.updates:
+            self._advance_curriculum()
+            before = progress.update
+            metrics = self._one_batch()
+            progress.seconds = time.perf_counter() - began
+            if self._due(before, settings.log_every):
+                now = time.perf_counter()
+                rate = (progress.update - last_log) / (now - last_time)
+                last_log, last_time = progress.update, now
+                self._log({**metrics, "train/updates_per_second": rate})
+            if settings.evaluate_every and self._due(before, settings.evaluate_every):
+                self._evaluate()
+                progress.seconds = time.perf_counter() - began
+            if self._due(before, settings.checkpoint_every):
+                self._save()
+        if not (self.run.folder / "checkpoints" / f"step-{progress.update:06d}").exists():
+            self._save()
+        self.logger.close()
+        self.fabric.barrier()
+        solved = [e for e in progress.history if e["mean"] >= 0.995]
+        return {
+            "updates": progress.update,
+            "seconds": progress.seconds,
+            "best": progress.best if math.isfinite(progress.best) else None,
+            "solved_at_update": solved[0]["update"] if solved else None,
+            "solved_at_seconds": solved[0]["seconds"] if solved else None,
+            "parameters": sum(p.numel() for p in self.policy.parameters()),
+        }
+
+    def _due(self, before: int, every: int) -> bool:
+        """Whether a multiple of `every`, or the end, was reached since `before`."""
+        update = self.progress.update
+        return update // every > before // every or update >= self.settings.updates
+
+    def _one_batch(self) -> dict[str, float]:
+        """Trains on one batch; returns the metrics of its last update."""
+        batch = _to_tensors(self.sampler.sample(), self.fabric.device)
+        segment = self.sampler.context_length
+        num_segments = batch["mask"].shape[1] // segment
+        run_length = self.settings.bptt_segments or num_segments
+        starts = range(0, num_segments, run_length)
+        whole = (batch["mask"].sum(), num_segments)
+        memory = self.policy.model.initial_state(batch["mask"].shape[0])
+        sums: dict[str, float] = {}
+        for start in starts:
+            if self.progress.update >= self.settings.updates:
+                break
+            part = {
+                name: value[:, start * segment : (start + run_length) * segment]
+                for name, value in batch.items()
+            }
+            if start:
+                memory = memory.detach()
+            own_update = self.settings.update_per_segment
+            last = start == starts[-1]
+            with self.fabric.no_backward_sync(self.module, enabled=not (own_update or last)):
+                losses, memory = self.module(
+                    part, memory, segment, None if own_update else whole
+                )
+                if not math.isfinite(float(losses.loss)):
+                    self._give_up("the loss is not a number")
+                if float(losses.num_steps) > 0 or not own_update:
+                    self.fabric.backward(losses.loss)
+            values = {
+                "train/loss": float(losses.loss),
+                "train/prediction_loss": float(losses.prediction),
+                "train/accuracy": float(losses.accuracy),
+                "train/memory_cost": float(losses.regularizer),
+            }
+            sums = values if own_update else {k: sums.get(k, 0.0) + v for k, v in values.items()}
+            if (own_update and float(losses.num_steps) > 0) or (not own_update and last):
+                sums |= self._update()
+        return sums
+
+    def _update(self) -> dict[str, float]:
+        settings = self.settings
+        rate = learning_rate(settings, self.progress.update)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        if settings.gradient_clip is None:
+            norms = [p.grad.norm() for p in self.policy.parameters() if p.grad is not None]
+            norm = torch.stack(norms).norm()
+        else:
+            norm = self.fabric.clip_gradients(
+                self.module, self.optimiser, max_norm=settings.gradient_clip,
+                error_if_nonfinite=False,
+            )  # fmt: skip
+        if not math.isfinite(float(norm)):
+            self._give_up("the gradient is not a number")
+        self.optimiser.step()
+        self.optimiser.zero_grad()
+        self.progress.update += 1
+        return {"train/gradient_norm": float(norm), "train/learning_rate": rate}
+
+    def _give_up(self, why: str) -> None:
+        self.logger.close()
+        folder = self.run.folder / "checkpoints"
+        kept = (folder / "last").resolve().name if (folder / "last").exists() else "none yet"
+        raise TrainingError(
+            f"{why} at update {self.progress.update + 1}; training stopped. "
+            f"Last good checkpoint: {kept}. Try a lower --train.learning-rate"
+        )
+
+    def _advance_curriculum(self) -> None:
+        """Sets the stage of the curriculum: one more segment after each equal share of updates."""
+        if not self.settings.curriculum:
+            return
+        stages = self.config.data.num_segments
+        stage = min(stages, 1 + self.progress.update * stages // self.settings.updates)
+        if stage != self.progress.stage:
+            self.sampler.set_max_segments(stage)
+            self.progress.stage = stage
+
+    # -- what surrounds it -----------------------------------------------------------------------
+
+    def _evaluate(self) -> None:
+        """Plays episodes at the values that are watched during training."""
+        evaluation = self.config.evaluation
+        values: tuple[int | None, ...] = evaluation.values_in_training or (None,)
+        metrics, mean = {}, 0.0
+        if self.fabric.global_rank == 0:
+            # Acting must not move the generators that training draws from.
+            state = checkpoints.random_state()
+            for value in values:
+                record = evaluate_policy(
+                    self.policy,
+                    self.config.environment,
+                    episodes=evaluation.episodes,
+                    seed=evaluation.seed,
+                    num_envs=evaluation.num_envs,
+                    parameter=evaluation.parameter,
+                    value=value,
+                )
+                name = f"eval/{record['metric']}" + ("" if value is None else f"/{value}")
+                mean = record["mean"]
+                metrics[name] = mean
+            checkpoints.restore_random_state(state)
+            self._log(metrics)
+        self.fabric.barrier()
+        progress = self.progress
+        progress.history.append(
+            {"update": progress.update, "seconds": progress.seconds, "mean": mean}
+        )
+        if mean > progress.best:
+            progress.best = mean
+            self._save(best=True)
+
+    def _log(self, metrics: dict[str, float]) -> None:
+        self.logger.log(self.progress.update, metrics)
+        if self.report is not None and self.fabric.global_rank == 0:
+            self.report(self.progress.update, metrics)
+
+    def _save(self, *, best: bool = False) -> None:
+        self.fabric.barrier()
+        states = self.fabric.all_gather(checkpoints.random_state()["cpu"])
+        samplers = self._gather_samplers()
+        if self.fabric.global_rank == 0:
+            folder = self.run.folder / "checkpoints"
+            training = {
+                "optimiser": self.optimiser.state_dict(),
+                "progress": vars(self.progress),
+                "samplers": samplers,
+                "random": states.reshape(-1, states.shape[-1]),
+                "cuda": checkpoints.random_state().get("cuda"),
+            }
+            target = checkpoints.save(folder, self.progress.update, self.policy, training)
+            if best:
+                checkpoints.point(folder, "best", target)
+            checkpoints.prune(folder, self.settings.keep_checkpoints)
+        self.fabric.barrier()
+
+    def _gather_samplers(self) -> list[Any]:
+        own = self.sampler.state_dict()
+        if self.fabric.world_size == 1:
+            return [own]
+        everyone: list[Any] = [None] * self.fabric.world_size
+        torch.distributed.all_gather_object(everyone, own)
+        return everyone
+
+    def _restore(self, optimiser: torch.optim.Optimizer) -> None:
+        folder = self.run.folder / "checkpoints"
+        if not (folder / "last").exists():
+            return
+        checkpoint = checkpoints.find(self.run.folder)
+        checkpoints.load_weights(self.policy, checkpoint)
+        state = checkpoints.load_training(checkpoint)
+        optimiser.load_state_dict(state["optimiser"])
+        self.progress = _Progress(**state["progress"])
+        rank = self.fabric.global_rank
+        if len(state["samplers"]) != self.fabric.world_size:
+            raise ConfigError(
+                f"the run was trained on {len(state['samplers'])} devices and can only go on with "
+                f"as many, not {self.fabric.world_size}"
+            )
+        self.sampler.load_state_dict(state["samplers"][rank])
+        random = {"cpu": state["random"][rank]}
+        if state["cuda"] is not None:
+            random["cuda"] = state["cuda"]
+        checkpoints.restore_random_state(random)
+
+    def _loggers(self) -> Loggers:
+        update = self.progress.update
+        loggers: list[Logger] = [JsonLines(self.run.folder / METRICS, update)]
+        if self.settings.tensorboard:
+            loggers.append(TensorBoard(self.run.folder / "tensorboard", update))
+        if self.settings.wandb is not None:
+            plain = config_to_dict(self.config)
+            loggers.append(WeightsAndBiases(self.settings.wandb, self.run.name, plain))
+        return Loggers(loggers)
+
+
+def _sampler(config: RunConfig, pack: Pack, rank: int) -> SegmentSampler:
+    return SegmentSampler(
+        pack,
+        context_length=config.model.context_length,
+        num_segments=config.data.num_segments,
+        batch_size=config.train.batch_size,
+        seed=config.seed * 1000 + rank,
+        start=config.data.start,
+    )
+
+
+def _to_tensors(batch: SegmentBatch, device: torch.device) -> dict[str, Tensor]:
+    arrays = {
+        "observation": batch.observations_BTO,
+        "action": batch.actions_BT,
+        "return_to_go": batch.returns_to_go_BT,
+        "mask": batch.mask_BT,
+    }
+    return {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}

@@ -1,0 +1,147 @@
+"""Run folders: what a run is told, what it learned, and how it did.
+
+    runs/<name>/config.json      what it was told
+    runs/<name>/spaces.json      the spaces of its data
+    runs/<name>/metrics.jsonl    one line for each logged step
+    runs/<name>/results.json     every evaluation
+    runs/<name>/checkpoints/     see `retain.training.checkpoints`
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import torch
+from minari.serialization import deserialize_space, serialize_space
+
+from retain.agents.sequence_policy import SequencePolicy
+from retain.core.config import dump_json, load_json
+from retain.core.errors import RunError
+from retain.core.provenance import provenance
+from retain.training import checkpoints
+from retain.training.config import RunConfig, config_from_dict, config_to_dict
+
+RESULTS_FORMAT = 1
+
+
+class Run:
+    """A run folder that exists.
+
+    Args:
+        folder: The folder.
+
+    Raises:
+        RunError: If it is missing, half-written, or of another version.
+    """
+
+    def __init__(self, folder: str | Path):
+        self.folder = Path(folder)
+        if not self.folder.is_dir():
+            near = sorted(p.parent.name for p in self.folder.parent.glob("*/config.json"))
+            hint = f"runs there: {', '.join(near)}" if near else "there are no runs beside it"
+            raise RunError(f"run folder {self.folder} does not exist; {hint}")
+        for name in ("config.json", "spaces.json"):
+            if not (self.folder / name).exists():
+                raise RunError(
+                    f"{self.folder} is not a whole run: it has no {name}; delete it and train anew"
+                )
+        self.config: RunConfig = config_from_dict(load_json(self.folder / "config.json"))
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.folder.resolve().name
+
+    @classmethod
+    def create(
+        cls,
+        folder: Path,
+        config: RunConfig,
+        observation_space: gym.Space[Any],
+        action_space: gym.Space[Any],
+    ) -> Run:
+        """Makes a new run folder.
+
+        Raises:
+            RunError: If the folder exists and is not empty.
+        """
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise RunError(
+                f"{folder} already exists; go on with it by `retain resume {folder}`, "
+                "or choose another --name"
+            )
+        spaces = {
+            "observation": serialize_space(observation_space, to_string=False),
+            "action": serialize_space(action_space, to_string=False),
+        }
+        dump_json(folder / "spaces.json", spaces)
+        dump_json(folder / "config.json", config_to_dict(config))
+        return cls(folder)
+
+    def policy(self) -> SequencePolicy:
+        """Builds the run's policy with fresh weights."""
+        spaces = load_json(self.folder / "spaces.json")
+        try:
+            observation = deserialize_space(spaces["observation"])
+            action = deserialize_space(spaces["action"])
+        except (KeyError, TypeError, ValueError, AssertionError) as error:
+            raise RunError(f"{self.folder / 'spaces.json'} is damaged: {error}") from None
+        return SequencePolicy(self.config.agent, self.config.model, observation, action)
+
+    def load(self, checkpoint: str = "last", device: str = "cpu") -> SequencePolicy:
+        """Returns the run's policy with the weights of a checkpoint, ready to act."""
+        policy = self.policy()
+        checkpoints.load_weights(policy, checkpoints.find(self.folder, checkpoint))
+        return policy.to(torch.device(device)).eval()
+
+    def results(self) -> dict[str, Any]:
+        """Returns the contents of ``results.json``, or an empty one."""
+        path = self.folder / "results.json"
+        if path.exists():
+            found: dict[str, Any] = load_json(path)
+            return found
+        return self.new_results()
+
+    def new_results(self) -> dict[str, Any]:
+        """Returns results without evaluations, with where they come from."""
+        return {
+            "format": RESULTS_FORMAT,
+            "run": self.name,
+            "recipe": self.config.recipe,
+            "model": self.config.model.registered_name,
+            "seed": self.config.seed,
+            "config": config_to_dict(self.config),
+            "provenance": provenance(),
+            "training": {},
+            "evaluations": [],
+        }
+
+    def record(
+        self, evaluations: list[dict[str, Any]], training: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Adds evaluations to ``results.json``; one of the same setting takes the old one's place.
+
+        Returns:
+            The results as they now are.
+        """
+        results = self.results()
+        keys = ("environment", "parameter", "value", "kwargs", "seeds", "step")
+
+        def setting(record: dict[str, Any]) -> list[Any]:
+            return [record.get(key) for key in keys]
+
+        new = [setting(record) for record in evaluations]
+        old = [record for record in results["evaluations"] if setting(record) not in new]
+        results["evaluations"] = old + evaluations
+        results["provenance"] = provenance()
+        if training is not None:
+            results["training"] = training
+        dump_json(self.folder / "results.json", results)
+        return results
+
+
+def default_name(config: RunConfig) -> str:
+    """Returns the name that a run gets when none is given."""
+    return f"{(config.recipe or config.model.registered_name).replace('/', '-')}-seed{config.seed}"

@@ -1,0 +1,31 @@
+"""Learning-rate schedules, counted in optimiser steps."""
+
+from __future__ import annotations
+
+import math
+
+from retain.training.config import TrainConfig
+
+
+def learning_rate(config: TrainConfig, update: int) -> float:
+    """Returns the learning rate of one update.
+
+    It rises linearly to the peak over the warm-up, then goes on as the schedule says. Past the last
+    update it stays where it ended: a cosine that is not held there would rise again.
+
+    Args:
+        config: The training's settings.
+        update: Number of the update, counted from 0.
+    """
+    if update < config.warmup_updates:
+        return config.learning_rate * (update + 1) / config.warmup_updates
+    span = max(1, config.updates - config.warmup_updates)
+    progress = min(1.0, (update - config.warmup_updates) / span)
+    if config.schedule == "constant":
+        factor = 1.0
+    elif config.schedule == "linear":
+        factor = 1.0 - progress * (1.0 - config.final_learning_rate)
+    else:
+        wave = (1.0 + math.cos(math.pi * progress)) / 2
+        factor = config.final_learning_rate + (1.0 - config.final_learning_rate) * wave
+    return config.learning_rate * factor
