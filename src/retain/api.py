@@ -87,9 +87,7 @@ def resume(
     return _finish(run, offline.dataset_of(run.config), report, final_evaluation)
 
 
-def _finish(
-    run: Run, dataset: str, report: offline.Report | None, final_evaluation: bool
-) -> Run:
+def _finish(run: Run, dataset: str, report: offline.Report | None, final_evaluation: bool) -> Run:
     training = offline.train(run, dataset, report)
     run.record([], training)
     if final_evaluation:

@@ -6,41 +6,42 @@ import dataclasses
 import json
 from typing import Annotated, Any, Literal
 
+import tyro
+
 from retain.core.errors import ConfigError
+
+
+@dataclasses.dataclass(kw_only=True)
+class Options:
+    """Collect a dataset of episodes."""
+
+    environment: Annotated[str, tyro.conf.Positional]
+    """Gymnasium id of the environment."""
+
+    option: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """An option of the environment as NAME=VALUE; may be given several times."""
+
+    policy: Literal["expert", "random"] = "expert"
+    """Who plays."""
+
+    episodes: int = 1000
+    """Episodes."""
+
+    seed: int = 0
+    """Seed of the first episode; the others count up from it."""
+
+    num_envs: int = 100
+    """Episodes played at once."""
+
+    dataset: str | None = None
+    """Id of the dataset; by default made from what is collected."""
+
+    overwrite: bool = False
+    """Take the place of a dataset of that id."""
 
 
 def run(arguments: list[str]) -> None:
     """Runs the command."""
-    import tyro
-
-    @dataclasses.dataclass(kw_only=True)
-    class Options:
-        """Collect a dataset of episodes."""
-
-        environment: Annotated[str, tyro.conf.Positional]
-        """Gymnasium id of the environment."""
-
-        option: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
-        """An option of the environment as NAME=VALUE; may be given several times."""
-
-        policy: Literal["expert", "random"] = "expert"
-        """Who plays."""
-
-        episodes: int = 1000
-        """Episodes."""
-
-        seed: int = 0
-        """Seed of the first episode; the others count up from it."""
-
-        num_envs: int = 100
-        """Episodes played at once."""
-
-        dataset: str | None = None
-        """Id of the dataset; by default made from what is collected."""
-
-        overwrite: bool = False
-        """Take the place of a dataset of that id."""
-
     options = tyro.cli(Options, args=arguments, prog="retain collect")
 
     from retain.cli.display import console

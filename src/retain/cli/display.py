@@ -70,9 +70,7 @@ class TrainingDisplay:
         speed = metrics.get("train/updates_per_second", 0.0)
         text = f"loss {metrics['train/loss']:.4f}  accuracy {metrics['train/accuracy']:.3f}"
         if console.is_terminal:
-            self._progress.update(
-                self._task, completed=update, speed=f"{speed:.1f}/s", loss=text
-            )
+            self._progress.update(self._task, completed=update, speed=f"{speed:.1f}/s", loss=text)
         elif time.monotonic() - self._last_line > 15 or update == self.updates:
             self._last_line = time.monotonic()
             left = (self.updates - update) / speed if speed else 0.0

@@ -8,26 +8,26 @@ import json
 from pathlib import Path
 from typing import Annotated, Any
 
+import tyro
 from rich.console import Console
 from rich.table import Table
 
 from retain.core.errors import UnknownNameError
 
 
+@dataclasses.dataclass(kw_only=True)
+class Options:
+    """Tell about a run folder, a dataset, an environment, a model or a recipe."""
+
+    name: Annotated[str, tyro.conf.Positional]
+    """A run's folder, or the name of what is asked about."""
+
+    json: bool = False
+    """Print JSON instead of a table (runs and datasets)."""
+
+
 def run(arguments: list[str]) -> None:
     """Runs the command."""
-    import tyro
-
-    @dataclasses.dataclass(kw_only=True)
-    class Options:
-        """Tell about a run folder, a dataset, an environment, a model or a recipe."""
-
-        name: Annotated[str, tyro.conf.Positional]
-        """A run's folder, or the name of what is asked about."""
-
-        json: bool = False
-        """Print JSON instead of a table (runs and datasets)."""
-
     options = tyro.cli(Options, args=arguments, prog="retain info")
     from retain.cli.display import console
 

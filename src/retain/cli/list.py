@@ -6,23 +6,24 @@ import dataclasses
 from pathlib import Path
 from typing import Annotated, Literal
 
+import tyro
+
 What = Literal["all", "recipes", "models", "environments", "datasets", "runs"]
+
+
+@dataclasses.dataclass(kw_only=True)
+class Options:
+    """List recipes, models, environments, datasets and runs."""
+
+    what: Annotated[What, tyro.conf.Positional] = "all"
+    """What to list."""
+
+    runs: Path = Path("runs")
+    """Folder of the runs."""
 
 
 def run(arguments: list[str]) -> None:
     """Runs the command."""
-    import tyro
-
-    @dataclasses.dataclass(kw_only=True)
-    class Options:
-        """List recipes, models, environments, datasets and runs."""
-
-        what: Annotated[What, tyro.conf.Positional] = "all"
-        """What to list."""
-
-        runs: Path = Path("runs")
-        """Folder of the runs."""
-
     options = tyro.cli(Options, args=arguments, prog="retain list")
     from retain.cli.display import console
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import tyro
+
 
 @dataclasses.dataclass(kw_only=True)
 class Options:
@@ -19,8 +21,6 @@ class Options:
 
 def run(arguments: list[str]) -> None:
     """Runs the command."""
-    import tyro
-
     options = tyro.cli(
         Options, args=arguments, prog="retain resume", config=(tyro.conf.PositionalRequiredArgs,)
     )
