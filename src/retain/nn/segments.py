@@ -19,6 +19,7 @@ of the valve's carry.
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ from retain.core.errors import ConfigError
 from retain.memory import MemoryState, ModelConfig, SequenceModel, cache, carry, clock, slots
 from retain.nn.attention import RelativeAttention
 from retain.nn.blocks import Block, BlockKind
-from retain.nn.positions import RelativePositions
+from retain.nn.positions import Positions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,9 +121,7 @@ class SegmentRecurrence(SequenceModel):
         self.carry_width = carry_width
         self.first_token = cache_length + num_memory_tokens
         self.buffer_length = self.first_token + self.segment_length
-        self.positions = RelativePositions(
-            config.width, self.buffer_length + num_memory_tokens - 1, max(num_memory_tokens - 1, 0)
-        )
+        self.positions = Positions(config.width, self.buffer_length + num_memory_tokens)
         shape = (config.num_heads, config.head_width)
         self.content_bias_HE = nn.Parameter(nn.init.xavier_uniform_(torch.empty(shape)))
         self.position_bias_HE = nn.Parameter(nn.init.xavier_uniform_(torch.empty(shape)))
@@ -147,8 +146,8 @@ class SegmentRecurrence(SequenceModel):
             for _ in range(config.num_layers)
         )
         self.dropout = nn.Dropout(config.dropout)
-        self.segment_blocked: Tensor
-        self.register_buffer("segment_blocked", self._segment_mask(), persistent=False)
+        self.segment_mask: Tensor
+        self.register_buffer("segment_mask", self._segment_mask(), persistent=False)
 
     @abstractmethod
     def first_memory(self) -> Tensor:
@@ -224,14 +223,14 @@ class SegmentRecurrence(SequenceModel):
     def _whole_segment(self, x_BLD: Tensor, work: _Work) -> Tensor:
         memory, cached = work.memory_BMD, self.cache_length
         sequence = self.dropout(torch.cat([memory, x_BLD, memory], dim=1))
-        blocked = self.segment_blocked | self._empty_cache(work, self.segment_blocked.shape[1])
+        mask = self._with_empty_cache(self.segment_mask, work)
 
         def attend(layer: int, normed_BLD: Tensor) -> Tensor:
             query, key, value = self._attention(layer).project(normed_BLD)
             if cached:
                 _, old_key, old_value = self._project_hidden(layer, work.hidden_BCD[layer])
                 key, value = torch.cat([old_key, key], 2), torch.cat([old_value, value], 2)
-            return self._attend(layer, query, key, value, cached, blocked)
+            return self._attend(layer, query, key, value, cached, mask)
 
         y, inputs = self._layers(sequence, attend)
         if cached:
@@ -249,14 +248,14 @@ class SegmentRecurrence(SequenceModel):
         return y[:, tokens : tokens + self.segment_length]
 
     def _segment_mask(self) -> Tensor:
-        """True where [read | segment | write] must not see [cache | read | segment | write]."""
+        """Minus infinity where [read | segment | write] must not see the whole buffer."""
         tokens, cached, segment = self.num_memory_tokens, self.cache_length, self.segment_length
         queries = tokens + segment + tokens
         blocked = torch.ones(queries, cached + queries, dtype=torch.bool).triu(1 + cached)
         for memory in (slice(0, tokens), slice(tokens + segment, queries)):
             blocked[memory, cached + memory.start : cached + memory.stop] = False
             blocked[memory, :cached] = True
-        return blocked
+        return _mask(blocked)
 
     # -- token by token ------------------------------------------------------------------------
 
@@ -274,15 +273,13 @@ class SegmentRecurrence(SequenceModel):
         else:
             start = self.first_token + work.clock_B
             blocked = (columns > (start[:, None] + steps)[:, :, None])[:, None]
-        blocked = blocked | self._empty_cache(work, limit)
+        mask = self._with_empty_cache(_mask(blocked).to(x_BLD.dtype), work)
 
         def attend(layer: int, normed_BLD: Tensor) -> Tensor:
             query, key, value = self._attention(layer).project(normed_BLD)
             keys = work.write("keys", layer, key, start, dim=2)
             values = work.write("values", layer, value, start, dim=2)
-            return self._attend(
-                layer, query, keys[:, :, :limit], values[:, :, :limit], start, blocked
-            )
+            return self._attend(layer, query, keys[:, :, :limit], values[:, :, :limit], start, mask)
 
         y, inputs = self._layers(self.dropout(x_BLD), attend)
         if self.cache_length:
@@ -307,8 +304,7 @@ class SegmentRecurrence(SequenceModel):
             query, key, value = self._attention(layer).project(normed_BLD)
             work.write("keys", layer, key, cached, dim=2, rows=rows)
             work.write("values", layer, value, cached, dim=2, rows=rows)
-            nothing = torch.zeros((), dtype=torch.bool, device=query.device)
-            return self._attend(layer, query, key, value, 0, nothing)
+            return self._attend(layer, query, key, value, 0, query.new_zeros(()))
 
         if self.num_memory_tokens:
             _, inputs = self._layers(self.dropout(some(work.memory_BMD)), attend)
@@ -323,12 +319,13 @@ class SegmentRecurrence(SequenceModel):
         some, put = work.pick(rows), work.put(rows)
         memory, cached = some(work.memory_BMD), self.cache_length
         columns = torch.arange(self.buffer_length + self.num_memory_tokens, device=memory.device)
+        mask = _mask(columns < cached).to(memory.dtype)
 
         def attend(layer: int, normed_BLD: Tensor) -> Tensor:
             query, key, value = self._attention(layer).project(normed_BLD)
             key = torch.cat([some(work.keys[layer]), key], dim=2)
             value = torch.cat([some(work.values[layer]), value], dim=2)
-            return self._attend(layer, query, key, value, self.buffer_length, columns < cached)
+            return self._attend(layer, query, key, value, self.buffer_length, mask)
 
         written, inputs = memory, [memory] * self.config.num_layers
         if self.num_memory_tokens:
@@ -380,7 +377,7 @@ class SegmentRecurrence(SequenceModel):
         key: Tensor,
         value: Tensor,
         start: int | Tensor,
-        blocked: Tensor,
+        mask: Tensor,
     ) -> Tensor:
         return self._attention(layer).attend(
             query,
@@ -390,7 +387,7 @@ class SegmentRecurrence(SequenceModel):
             positions=self.positions,
             content_bias_HE=self.content_bias_HE,
             position_bias_HE=self.position_bias_HE,
-            blocked=blocked,
+            mask=mask,
         )
 
     def _project_hidden(self, layer: int, hidden_BCD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -398,13 +395,14 @@ class SegmentRecurrence(SequenceModel):
         # it out in the reordered blocks.
         return self._attention(layer).project(self._block(layer).attention_input(hidden_BCD))
 
-    def _empty_cache(self, work: _Work, num_columns: int) -> Tensor:
-        """True at the columns of cache places that hold nothing yet, [B, 1, 1, columns]."""
-        columns = torch.arange(num_columns, device=work.clock_B.device)
+    def _with_empty_cache(self, mask: Tensor, work: _Work) -> Tensor:
+        """Adds to a mask the places of the cache that hold nothing yet."""
         if self.cache_length == 0:
-            return torch.zeros((), dtype=torch.bool, device=columns.device)
+            return mask
+        columns = torch.arange(mask.shape[-1], device=mask.device)
         empty = self.cache_length - work.hidden_length_B
-        return (columns < empty[:, None])[:, None, None]
+        empty_BS = (columns < empty[:, None])[:, None, None]
+        return mask.masked_fill(empty_BS, -math.inf)
 
 
 class _Work:
@@ -490,6 +488,12 @@ class _Work:
 
 def _after(columns: list[int], at: int) -> list[int]:
     return [column for column in columns if column > at][:1]
+
+
+def _mask(blocked: Tensor) -> Tensor:
+    """Minus infinity where true, else 0."""
+    zeros = torch.zeros(blocked.shape, device=blocked.device)
+    return zeros.masked_fill(blocked, -math.inf)
 
 
 def _check_sizes(config: SegmentConfig, num_memory_tokens: int, cache_length: int) -> None:

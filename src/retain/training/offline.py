@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
@@ -206,12 +207,11 @@ class _Trainer:
         for start in starts:
             if self.progress.update >= self.settings.updates:
                 break
-            part = {
-                name: value[:, start * segment : (start + run_length) * segment]
-                for name, value in batch.items()
-            }
+            span = slice(start * segment, (start + run_length) * segment)
             if start:
                 carrier.memory = carrier.memory.detach()
+            rows = carrier.memory.batch_size  # rows whose steps are over have been left out
+            part = {name: value[:rows, span] for name, value in batch.items()}
             own_update = self.settings.update_per_segment
             last = start == starts[-1]
             with self.fabric.no_backward_sync(self.module, enabled=not (own_update or last)):
@@ -381,4 +381,6 @@ def _to_tensors(batch: SegmentBatch, device: torch.device) -> dict[str, Tensor]:
         "return_to_go": batch.returns_to_go_BT,
         "mask": batch.mask_BT,
     }
-    return {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
+    # The longest first, so that segments need only be read in the rows that reach them.
+    order = np.argsort(-batch.mask_BT.sum(axis=1), kind="stable")
+    return {name: torch.from_numpy(array[order]).to(device) for name, array in arrays.items()}
