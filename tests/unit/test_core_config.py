@@ -82,6 +82,7 @@ class Outer:
     checked: Checked = field(default_factory=Checked)
     choice: Optimizer | Checked | None = None
     numbers: int | list[int] = 0
+    either: dict[str, int] | None = None
     by_kind: dict[Precision, int] = field(default_factory=dict)
     by_path: dict[str, Path] = field(default_factory=dict)
 
@@ -258,6 +259,10 @@ def test_bad_data(data: dict[str, Any], message: str) -> None:
 def test_bad_unions_and_keys() -> None:
     with pytest.raises(ConfigError, match=r"numbers\.0: expected an integer, got 'x'"):
         from_dict(Outer, {"numbers": ["x"]})
+    with pytest.raises(ConfigError, match="numbers: expected an integer or a list, got 'x'"):
+        from_dict(Outer, {"numbers": "x"})
+    with pytest.raises(ConfigError, match="either: expected a dict or null, got 'x'"):
+        from_dict(Outer, {"either": "x"})
     with pytest.raises(ConfigError, match="choice: expected Optimizer or Checked or null"):
         from_dict(Outer, {"choice": {"x": 1}})
     assert from_dict(Outer, {"choice": {"num_heads": 2}}).choice == Checked(2)

@@ -48,6 +48,9 @@ def test_versions_name_missing_packages(monkeypatch: pytest.MonkeyPatch) -> None
     assert found["python"] == ".".join(map(str, sys.version_info[:3]))
     assert found["numpy"] is not None
     assert found["no-such-package-at-all"] is None
+    monkeypatch.setattr(module, "PACKAGES", ("source-tree",))
+    monkeypatch.setitem(sys.modules, "source-tree", types.SimpleNamespace(__version__="0.9"))
+    assert versions()["source-tree"] == "0.9"
 
 
 def test_commit_of_a_clean_and_a_changed_checkout(checkout: Path) -> None:

@@ -91,9 +91,7 @@ class SequencePolicy(nn.Module):
         self.observation_space = observation_space
         self.action_space = action_space
         self.tokens = ReturnTokens(observation_space, action_space, model_config.width)
-        self.model: SequenceModel = build(
-            model_config, tokens_per_step=self.tokens.tokens_per_step
-        )
+        self.model: SequenceModel = build(model_config, tokens_per_step=self.tokens.tokens_per_step)
         self.head = action_head(action_space, model_config.width)
 
     def predict(
@@ -210,6 +208,8 @@ class SequencePolicy(nn.Module):
         )
         prediction = self.head(y_BLD[:, -1])
         action = self.head.choose(prediction, sample=self.config.sample_actions)
-        return action, prediction, replace(
-            state, memory=memory, previous_action_B=action, return_to_go_B=return_to_go
+        return (
+            action,
+            prediction,
+            replace(state, memory=memory, previous_action_B=action, return_to_go_B=return_to_go),
         )

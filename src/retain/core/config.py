@@ -328,14 +328,26 @@ def dump_json(path: str | Path, obj: Any) -> None:
         ConfigError: If a value cannot be written as JSON.
         RunError: If the file cannot be written.
     """
+    write_whole(path, json.dumps(_finite(_to_plain(obj, "")), indent=2, allow_nan=False) + "\n")
+
+
+def write_whole(path: str | Path, text: str) -> None:
+    """Writes a text file whole or not at all, so that nobody ever reads half of it.
+
+    Args:
+        path: The file; its folder is made if it is missing.
+        text: The new content; written as UTF-8 and without a change of line ends.
+
+    Raises:
+        RunError: If the file cannot be written; an older one is left as it was.
+    """
     path = Path(path)
-    text = json.dumps(_finite(_to_plain(obj, "")), indent=2, allow_nan=False) + "\n"
     # One name per writer, so that two processes never write into one temporary file.
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{next(_temporary_numbers)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with temporary.open("w", encoding="utf-8") as file:
+            with temporary.open("w", encoding="utf-8", newline="") as file:
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())

@@ -41,7 +41,8 @@ def versions() -> dict[str, str | None]:
         try:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
-            found[package] = None
+            # A source tree on the path that was never installed still knows its own version.
+            found[package] = getattr(sys.modules.get(package), "__version__", None)
     return found
 
 

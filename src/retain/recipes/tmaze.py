@@ -127,9 +127,7 @@ def gtrxl(
     *, context_length: int = 30, num_segments: int = 3, lengths: Lengths = "uniform"
 ) -> RunConfig:
     """GTrXL: Transformer-XL with normalisation first and gates for residuals."""
-    run = transformer_xl(
-        context_length=context_length, num_segments=num_segments, lengths=lengths
-    )
+    run = transformer_xl(context_length=context_length, num_segments=num_segments, lengths=lengths)
     return replace(run, recipe="tmaze/gtrxl", model=replace(run.model, block="gtrxl"))
 
 
@@ -151,7 +149,9 @@ def _run(name: str, model: ModelConfig, num_segments: int, lengths: Lengths) -> 
 
     longest = model.context_length * num_segments
     # Uniform: every length; fixed: whole segments, as the paper's curriculum has it.
-    shortest, step = (1, 1) if lengths == "uniform" else (model.context_length, model.context_length)
+    shortest, step = (
+        (1, 1) if lengths == "uniform" else (model.context_length, model.context_length)
+    )
     collect = CollectConfig(
         env_id="retain/TMaze-v0",
         env_kwargs={

@@ -1,9 +1,9 @@
 """Checkpoints: whole or not there, and enough to go on bit for bit.
 
-    checkpoints/step-000500/model.safetensors   the policy's weights
-    checkpoints/step-000500/training.pt         optimiser, schedules, generators, counters
-    checkpoints/last -> step-000500             the newest
-    checkpoints/best -> step-000400             the best by evaluation
+checkpoints/step-000500/model.safetensors   the policy's weights
+checkpoints/step-000500/training.pt         optimiser, schedules, generators, counters
+checkpoints/last -> step-000500             the newest
+checkpoints/best -> step-000400             the best by evaluation
 """
 
 from __future__ import annotations
@@ -106,7 +106,9 @@ def load_weights(module: nn.Module, checkpoint: Path) -> None:
         raise RunError(f"{path} cannot be read: {error}") from None
     wanted = module.state_dict()
     problems = [f"lacks '{name}'" for name in wanted if name not in weights]
-    problems += [f"has '{name}', which the model does not" for name in weights if name not in wanted]
+    problems += [
+        f"has '{name}', which the model does not" for name in weights if name not in wanted
+    ]
     problems += [
         f"has '{name}' of shape {list(weights[name].shape)} instead of {list(tensor.shape)}"
         for name, tensor in wanted.items()

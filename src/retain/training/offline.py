@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
 
 from retain.agents.sequence_policy import SequencePolicy
 from retain.collection import collect
@@ -22,6 +22,7 @@ from retain.core.errors import ConfigError, TrainingError
 from retain.data.pack import Pack, open_pack
 from retain.data.segments import SegmentBatch, SegmentSampler
 from retain.evaluation import evaluate_policy
+from retain.memory import MemoryState
 from retain.training import checkpoints
 from retain.training.config import RunConfig, config_to_dict
 from retain.training.loggers import (
@@ -93,6 +94,31 @@ def train(run: Run, dataset: str, report: Report | None = None) -> dict[str, Any
     return _Trainer(run, open_pack(dataset), report).train()
 
 
+class _Carrier:
+    """Holds the memory between runs of segments, where Fabric does not look for tensors."""
+
+    def __init__(self, memory: MemoryState):
+        self.memory = memory
+
+
+class _Segments(nn.Module):
+    """The policy's loss in the form that Fabric wraps: tensors in, a dict of tensors out."""
+
+    def __init__(self, policy: SequencePolicy):
+        super().__init__()
+        self.policy = policy
+
+    def forward(
+        self,
+        batch: dict[str, Tensor],
+        carrier: _Carrier,
+        segment_length: int,
+        whole: tuple[Tensor, int] | None,
+    ) -> dict[str, Tensor]:
+        losses, carrier.memory = self.policy(batch, carrier.memory, segment_length, whole)
+        return vars(losses)
+
+
 class _Trainer:
     def __init__(self, run: Run, pack: Pack, report: Report | None):
         config = run.config
@@ -121,7 +147,7 @@ class _Trainer:
         )
         self.progress = _Progress()
         self._restore(optimiser)
-        self.module, self.optimiser = self.fabric.setup(self.policy, optimiser)
+        self.module, self.optimiser = self.fabric.setup(_Segments(self.policy), optimiser)
         self.logger = self._loggers() if rank == 0 else Loggers([])
 
     # -- the loop --------------------------------------------------------------------------------
@@ -173,7 +199,7 @@ class _Trainer:
         run_length = self.settings.bptt_segments or num_segments
         starts = range(0, num_segments, run_length)
         whole = (batch["mask"].sum(), num_segments)
-        memory = self.policy.model.initial_state(batch["mask"].shape[0])
+        carrier = _Carrier(self.policy.model.initial_state(batch["mask"].shape[0]))
         sums: dict[str, float] = {}
         for start in starts:
             if self.progress.update >= self.settings.updates:
@@ -183,25 +209,23 @@ class _Trainer:
                 for name, value in batch.items()
             }
             if start:
-                memory = memory.detach()
+                carrier.memory = carrier.memory.detach()
             own_update = self.settings.update_per_segment
             last = start == starts[-1]
             with self.fabric.no_backward_sync(self.module, enabled=not (own_update or last)):
-                losses, memory = self.module(
-                    part, memory, segment, None if own_update else whole
-                )
-                if not math.isfinite(float(losses.loss)):
+                losses = self.module(part, carrier, segment, None if own_update else whole)
+                if not math.isfinite(float(losses["loss"])):
                     self._give_up("the loss is not a number")
-                if float(losses.num_steps) > 0 or not own_update:
-                    self.fabric.backward(losses.loss)
+                if float(losses["num_steps"]) > 0 or not own_update:
+                    self.fabric.backward(losses["loss"])
             values = {
-                "train/loss": float(losses.loss),
-                "train/prediction_loss": float(losses.prediction),
-                "train/accuracy": float(losses.accuracy),
-                "train/memory_cost": float(losses.regularizer),
+                "train/loss": float(losses["loss"]),
+                "train/prediction_loss": float(losses["prediction"]),
+                "train/accuracy": float(losses["accuracy"]),
+                "train/memory_cost": float(losses["regularizer"]),
             }
             sums = values if own_update else {k: sums.get(k, 0.0) + v for k, v in values.items()}
-            if (own_update and float(losses.num_steps) > 0) or (not own_update and last):
+            if (own_update and float(losses["num_steps"]) > 0) or (not own_update and last):
                 sums |= self._update()
         return sums
 

@@ -1,10 +1,10 @@
 """Run folders: what a run is told, what it learned, and how it did.
 
-    runs/<name>/config.json      what it was told
-    runs/<name>/spaces.json      the spaces of its data
-    runs/<name>/metrics.jsonl    one line for each logged step
-    runs/<name>/results.json     every evaluation
-    runs/<name>/checkpoints/     see `retain.training.checkpoints`
+runs/<name>/config.json      what it was told
+runs/<name>/spaces.json      the spaces of its data
+runs/<name>/metrics.jsonl    one line for each logged step
+runs/<name>/results.json     every evaluation
+runs/<name>/checkpoints/     see `retain.training.checkpoints`
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Readers of other dataset formats, one file per format."""

@@ -1,0 +1,239 @@
+"""The Python API: train, resume, evaluate, load. The command line is a thin layer over it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from retain.agents.sequence_policy import SequencePolicy
+from retain.core.errors import ConfigError, RunError
+from retain.data.store import list_datasets as _list_datasets
+from retain.evaluation import EnvironmentConfig, Scalar, evaluate_policy
+from retain.models import MODELS
+from retain.recipes import RECIPES, recipe
+from retain.rollout import Actor
+from retain.training import checkpoints, offline
+from retain.training.config import RunConfig
+from retain.training.runs import Run, default_name
+
+RUNS = Path("runs")
+
+
+def train(
+    config: RunConfig | str,
+    *,
+    name: str | None = None,
+    runs: str | Path = RUNS,
+    seed: int | None = None,
+    report: offline.Report | None = None,
+    final_evaluation: bool = True,
+    **arguments: Any,
+) -> Run:
+    """Trains a new run.
+
+    Args:
+        config: A run's configuration, or the name of a recipe.
+        name: Name of the run folder; by default made of recipe and seed.
+        runs: Folder of all runs.
+        seed: Takes the place of the configuration's seed.
+        report: Called with the update's number and a dict of metrics as they come.
+        final_evaluation: Evaluate at all of the configuration's values after training.
+        **arguments: Keyword arguments of the recipe.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        RunError: If the run folder exists.
+        ConfigError: If model, data and environment do not fit together.
+        TrainingError: If the loss is not a number.
+    """
+    if isinstance(config, str):
+        config = recipe(config, **arguments)
+    elif arguments:
+        raise ConfigError(f"{sorted(arguments)} can only be given with the name of a recipe")
+    if seed is not None:
+        from dataclasses import replace
+
+        config = replace(config, seed=seed)
+    folder = Path(runs) / (name or default_name(config))
+    if folder.exists() and any(folder.iterdir()):
+        raise RunError(
+            f"{folder} already exists; go on with it by `retain resume {folder}`, "
+            "or choose another name"
+        )
+    dataset = offline.dataset_of(config)
+    return _finish(offline.start(config, folder, dataset), dataset, report, final_evaluation)
+
+
+def resume(
+    run: Run | str | Path,
+    *,
+    report: offline.Report | None = None,
+    final_evaluation: bool = True,
+) -> Run:
+    """Goes on with a run that was stopped, from its last checkpoint, to the same numbers.
+
+    Args:
+        run: The run, or its folder.
+        report: As for `train`.
+        final_evaluation: As for `train`.
+    """
+    run = _as_run(run)
+    return _finish(run, offline.dataset_of(run.config), report, final_evaluation)
+
+
+def _finish(run: Run, dataset: str, report: offline.Report | None, final_evaluation: bool) -> Run:
+    training = offline.train(run, dataset, report)
+    run.record([], training)
+    if final_evaluation:
+        evaluate(run)
+    return run
+
+
+def evaluate(
+    run: Run | str | Path,
+    *,
+    values: Sequence[Scalar] | None = None,
+    parameter: str | None = None,
+    episodes: int | None = None,
+    seed: int | None = None,
+    num_envs: int | None = None,
+    environment: EnvironmentConfig | None = None,
+    checkpoint: str = "last",
+    device: str = "cpu",
+) -> list[dict[str, Any]]:
+    """Evaluates a run by really acting, and adds the records to its ``results.json``.
+
+    What is not given is taken from the run's configuration.
+
+    Args:
+        run: The run, or its folder.
+        values: Values of the parameter, one evaluation each.
+        parameter: The option of the environment that takes them.
+        episodes: Episodes for each value.
+        seed: Seed of the first episode; the others count up from it.
+        num_envs: Episodes played at once.
+        environment: Another environment than the run's.
+        checkpoint: ``last``, ``best`` or the name of a checkpoint's folder.
+        device: Where the policy runs.
+
+    Returns:
+        The records; see `retain.report.results` for their fields.
+    """
+    run = _as_run(run)
+    settings = run.config.evaluation
+    parameter = parameter or settings.parameter
+    policy = run.load(checkpoint, device)
+    step = int(checkpoints.find(run.folder, checkpoint).name.removeprefix("step-"))
+    if values is None:
+        values = settings.values
+    if values and parameter is None:
+        raise ConfigError("values were given, but no parameter of the environment to set to them")
+    records = []
+    for value in values or (None,):
+        record = evaluate_policy(
+            policy,
+            environment or run.config.environment,
+            episodes=episodes or settings.episodes,
+            seed=settings.seed if seed is None else seed,
+            num_envs=num_envs or settings.num_envs,
+            parameter=None if value is None else parameter,
+            value=value,
+        )
+        records.append({**record, "step": step})
+    run.record(records)
+    return records
+
+
+def load(run: Run | str | Path, *, checkpoint: str = "last", device: str = "cpu") -> Agent:
+    """Returns the agent of a run, ready to act.
+
+    Args:
+        run: The run, or its folder.
+        checkpoint: ``last``, ``best`` or the name of a checkpoint's folder.
+        device: Where the policy runs.
+    """
+    return Agent(_as_run(run).load(checkpoint, device))
+
+
+class Agent:
+    """A trained policy that acts in one environment or in many, and remembers between steps.
+
+    Args:
+        policy: The policy.
+    """
+
+    def __init__(self, policy: SequencePolicy):
+        self.policy = policy
+        self._actor: Actor | None = None
+
+    def reset(self) -> None:
+        """Forgets everything; the next step begins new episodes."""
+        self._actor = None
+
+    def act(
+        self,
+        observation: npt.ArrayLike,
+        reward: npt.ArrayLike = 0.0,
+        done: npt.ArrayLike = False,
+    ) -> Any:
+        """Returns the next action.
+
+        Args:
+            observation: The observation, or a batch of them (one row an environment).
+            reward: Reward of the previous action; a row each for a batch.
+            done: True if `observation` is the first of a new episode; a row each for a batch. The
+                first call after `reset` begins episodes in any case.
+
+        Returns:
+            The action, or a batch of actions as an array.
+
+        Raises:
+            ConfigError: If the observation's shape is not the one trained on, or the number of rows
+                changes without `reset`.
+        """
+        array = np.asarray(observation)
+        shape = self.policy.observation_space.shape or ()
+        single = array.shape == shape
+        if not single and array.shape[1:] != shape:
+            raise ConfigError(
+                f"observation of shape {array.shape}: the policy was trained on {shape}, "
+                f"or a batch of it"
+            )
+        batch = array[None] if single else array
+        rows = len(batch)
+        rewards = np.broadcast_to(np.asarray(reward, dtype=np.float32), (rows,))
+        resets = np.broadcast_to(np.asarray(done, dtype=np.bool_), (rows,))
+        if self._actor is None:
+            self._actor = Actor(self.policy, rows)
+            resets = np.ones(rows, dtype=np.bool_)
+        if self._actor.num_rows != rows:
+            raise ConfigError(
+                f"{rows} rows, but {self._actor.num_rows} in the last step; call reset() first"
+            )
+        action = self._actor.act(batch, rewards, resets)
+        return action[0] if single else action
+
+
+def list_models() -> list[str]:
+    """Names of the registered models."""
+    return MODELS.names()
+
+
+def list_recipes() -> list[str]:
+    """Names of the recipes."""
+    return RECIPES.names()
+
+
+def list_datasets() -> list[str]:
+    """Ids of the datasets on this machine."""
+    return _list_datasets()
+
+
+def _as_run(run: Run | str | Path) -> Run:
+    return run if isinstance(run, Run) else Run(run)

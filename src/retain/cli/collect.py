@@ -1,0 +1,72 @@
+"""`retain collect ENVIRONMENT`: plays episodes and keeps them as a Minari dataset."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from retain.core.errors import ConfigError
+
+
+@dataclasses.dataclass(kw_only=True)
+class Options:
+    """Collect a dataset of episodes."""
+
+    environment: Annotated[str, tyro.conf.Positional]
+    """Gymnasium id of the environment."""
+
+    option: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """An option of the environment as NAME=VALUE; may be given several times."""
+
+    policy: Literal["expert", "random"] = "expert"
+    """Who plays."""
+
+    episodes: int = 1000
+    """Episodes."""
+
+    seed: int = 0
+    """Seed of the first episode; the others count up from it."""
+
+    num_envs: int = 100
+    """Episodes played at once."""
+
+    dataset: str | None = None
+    """Id of the dataset; by default made from what is collected."""
+
+    overwrite: bool = False
+    """Take the place of a dataset of that id."""
+
+
+def run(arguments: list[str]) -> None:
+    """Runs the command."""
+    options = tyro.cli(Options, args=arguments, prog="retain collect")
+
+    from retain.cli.display import console
+    from retain.cli.info import show_dataset
+    from retain.collection import CollectConfig, collect
+
+    config = CollectConfig(
+        env_id=options.environment,
+        env_kwargs=dict(_option(text) for text in options.option),
+        policy=options.policy,
+        episodes=options.episodes,
+        seed=options.seed,
+        num_envs=options.num_envs,
+        dataset_id=options.dataset,
+    )
+    dataset = collect(config, overwrite=options.overwrite)
+    show_dataset(dataset, console)
+
+
+def _option(text: str) -> tuple[str, Any]:
+    """Reads NAME=VALUE; the value is JSON if it can be, else a string."""
+    name, sign, value = text.partition("=")
+    if not sign or not name:
+        raise ConfigError(f"--option {text} is not of the form NAME=VALUE")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value

@@ -1,0 +1,101 @@
+"""What commands show: a progress bar or lines while training, tables of evaluations."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+console = Console(highlight=False)
+
+
+class TrainingDisplay:
+    """Shows training as it goes: a bar in a terminal, a line now and then elsewhere.
+
+    Args:
+        title: What is trained.
+        updates: Updates in all.
+    """
+
+    def __init__(self, title: str, updates: int):
+        self.title = title
+        self.updates = updates
+        self._last_line = 0.0
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("[bold]{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[speed]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[loss]}"),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task = self._progress.add_task(title, total=updates, speed="", loss="")
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    def __call__(self, update: int, metrics: dict[str, float]) -> None:
+        """Takes the metrics of an update."""
+        evaluations = {k.removeprefix("eval/"): v for k, v in metrics.items() if "eval/" in k}
+        if evaluations:
+            values = "  ".join(f"{name} {value:.2f}" for name, value in evaluations.items())
+            console.print(f"{self.title}  update {update}: {values}")
+            return
+        speed = metrics.get("train/updates_per_second", 0.0)
+        text = f"loss {metrics['train/loss']:.4f}  accuracy {metrics['train/accuracy']:.3f}"
+        if console.is_terminal:
+            self._progress.update(self._task, completed=update, speed=f"{speed:.1f}/s", loss=text)
+        elif time.monotonic() - self._last_line > 15 or update == self.updates:
+            self._last_line = time.monotonic()
+            left = (self.updates - update) / speed if speed else 0.0
+            console.print(
+                f"{self.title}  update {update}/{self.updates}  {text}  "
+                f"{speed:.1f} updates/s  {left:.0f} s left"
+            )
+
+
+def evaluation_table(title: str, records: list[dict[str, Any]]) -> Table:
+    """Returns a table of evaluations, one a row."""
+    parameter = (records[0]["parameter"] or "environment").replace("_", " ")
+    table = Table(title=title, title_justify="left", title_style="bold")
+    table.add_column(parameter, justify="right")
+    table.add_column(records[0]["metric"], justify="right")
+    for name in ("mean length", "episodes", "steps/s"):
+        table.add_column(name, justify="right")
+    for record in records:
+        label = record["value"] if record["parameter"] else record["environment"]
+        steps = sum(record["lengths"])
+        table.add_row(
+            str(label),
+            f"{record['mean']:.2f} ± {record['stderr']:.2f}",
+            f"{steps / record['episodes']:.0f}",
+            str(record["episodes"]),
+            f"{steps / record['seconds']:,.0f}",
+        )
+    return table

@@ -1,0 +1,82 @@
+"""`retain evaluate RUN`: the run acts; its table is printed and its record kept."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from retain.core.errors import ConfigError, RetainError
+
+USAGE = """\
+usage: retain evaluate RUN [options]
+
+RUN is a run's folder, such as runs/tmaze-rate-seed0. `retain evaluate RUN --help` lists the options,
+among them the one that takes the values of the parameter that the run's recipe varies, such as
+--corridor-lengths 90 900 9600."""
+
+
+def run(arguments: list[str]) -> None:
+    """Runs the command."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(USAGE)
+        return
+    if arguments[0].startswith("-"):
+        raise RetainError("the run comes first: retain evaluate RUN [options]")
+    import tyro
+
+    from retain import api
+    from retain.cli.display import console, evaluation_table
+    from retain.core.config import dump_json
+    from retain.training.runs import Run
+
+    trained = Run(arguments[0])
+    settings = trained.config.evaluation
+    flag = f"{settings.parameter}s" if settings.parameter else None
+    options = tyro.cli(
+        _options(settings, flag), args=arguments[1:], prog=f"retain evaluate {arguments[0]}"
+    )
+    target: Path | None = options.json
+    if target is not None and target.is_dir():
+        raise ConfigError(f"--json {target} is a folder; give the name of a file")
+    records = api.evaluate(
+        trained,
+        values=getattr(options, flag) if flag else None,
+        episodes=options.episodes,
+        seed=options.seed,
+        num_envs=options.num_envs,
+        checkpoint=options.checkpoint,
+        device=options.device,
+    )
+    console.print(evaluation_table(trained.name, records))
+    if target is not None:
+        dump_json(target, {**trained.results(), "evaluations": records})
+        console.print(f"written: {target}")
+
+
+def _options(settings: Any, flag: str | None) -> type:
+    fields: list[tuple[str, Any, Any]] = [
+        ("episodes", int, settings.episodes),
+        ("seed", int, settings.seed),
+        ("num_envs", int, settings.num_envs),
+        ("checkpoint", str, "last"),
+        ("device", str, "cpu"),
+        ("json", Path | None, None),
+    ]
+    if flag is not None:
+        fields.insert(0, (flag, tuple[int, ...], settings.values))
+    options = dataclasses.make_dataclass(
+        "Options", [(n, t, dataclasses.field(default=d)) for n, t, d in fields], kw_only=True
+    )
+    options.__doc__ = f"""Let a run act in many episodes at once, and record how it did.
+
+    Args:
+        {flag}: Values of the environment's {settings.parameter}, one evaluation each.
+        episodes: Episodes for each value.
+        seed: Seed of the first episode; the others count up from it.
+        num_envs: Episodes played at once.
+        checkpoint: last, best, or the name of a checkpoint's folder.
+        device: Where the policy runs.
+        json: File to write these evaluations to.
+    """
+    return options

@@ -1,0 +1,70 @@
+"""`retain list`: what there is to train, run and look at."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+What = Literal["all", "recipes", "models", "environments", "datasets", "runs"]
+
+
+@dataclasses.dataclass(kw_only=True)
+class Options:
+    """List recipes, models, environments, datasets and runs."""
+
+    what: Annotated[What, tyro.conf.Positional] = "all"
+    """What to list."""
+
+    runs: Path = Path("runs")
+    """Folder of the runs."""
+
+
+def run(arguments: list[str]) -> None:
+    """Runs the command."""
+    options = tyro.cli(Options, args=arguments, prog="retain list")
+    from retain.cli.display import console
+
+    for kind in ("recipes", "models", "environments", "datasets", "runs"):
+        if options.what not in ("all", kind):
+            continue
+        if options.what == "all":
+            console.print(f"[bold]{kind}[/bold]")
+        for name, text in _entries(kind, options.runs):
+            console.print(f"  {name:<28} [dim]{text}[/dim]" if text else f"  {name}")
+
+
+def _entries(kind: str, runs: Path) -> list[tuple[str, str]]:
+    if kind == "recipes":
+        from retain.recipes import RECIPES
+
+        return [(name, _first_line(RECIPES.get(name))) for name in RECIPES.names()]
+    if kind == "models":
+        from retain.models import MODELS
+
+        return [(name, _first_line(MODELS.get(name))) for name in MODELS.names()]
+    if kind == "environments":
+        import gymnasium as gym
+
+        import retain.envs
+
+        _ = retain.envs  # imported for what it registers
+        ids = [id for id in gym.registry if id.startswith("retain/")]
+        return [(id, "") for id in sorted(ids)]
+    if kind == "datasets":
+        from retain.data.store import list_datasets
+
+        return [(id, "") for id in list_datasets()]
+    from retain.core.config import load_json
+
+    found = []
+    for path in sorted(runs.glob("**/config.json")):
+        config = load_json(path)
+        found.append((str(path.parent), f"{config.get('recipe')} seed {config.get('seed')}"))
+    return found
+
+
+def _first_line(thing: object) -> str:
+    return (thing.__doc__ or "").strip().split("\n")[0]

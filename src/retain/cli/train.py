@@ -1,0 +1,106 @@
+"""`retain train RECIPE`: every field of the recipe's configuration is a flag."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import typing
+from pathlib import Path
+from typing import Any
+
+from retain.core.errors import RetainError
+from retain.recipes import RECIPES, recipe
+
+USAGE = """\
+usage: retain train RECIPE [options]
+
+recipes:
+{recipes}
+
+`retain train RECIPE --help` lists the options of a recipe with their defaults."""
+
+
+def run(arguments: list[str]) -> None:
+    """Runs the command."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(USAGE.format(recipes="\n".join(f"  {name}" for name in RECIPES.names())))
+        return
+    if arguments[0].startswith("-"):
+        raise RetainError("the recipe comes first: retain train RECIPE [options]")
+    name, *rest = arguments
+    options, config = parse(name, rest)
+
+    from retain import api
+    from retain.cli.display import TrainingDisplay, console, evaluation_table
+
+    folder = api.RUNS if options.runs is None else options.runs
+    with TrainingDisplay(config.recipe, config.train.updates) as display:
+        trained = api.train(
+            config,
+            name=options.name,
+            runs=folder,
+            report=display,
+            final_evaluation=not options.no_evaluation,
+        )
+    results = trained.results()
+    if results["evaluations"]:
+        console.print(evaluation_table(trained.name, results["evaluations"]))
+    console.print(f"run folder: {trained.folder}")
+
+
+def parse(name: str, arguments: list[str]) -> tuple[Any, Any]:
+    """Returns the command's own options and the recipe's configuration.
+
+    The recipe's keyword arguments are parsed first, since the defaults of the fields depend on
+    them; what is left are fields.
+    """
+    import tyro
+
+    function = RECIPES.get(name)
+    options_type, notes = _options(function)
+    wants_help = "--help" in arguments or "-h" in arguments
+    first = [] if wants_help else arguments
+    options, rest = tyro.cli(
+        options_type, args=first, prog=f"retain train {name}", return_unknown_args=True
+    )
+    own = {"name", "runs", "no_evaluation"}
+    chosen = {k: v for k, v in vars(options).items() if k not in own}
+    config = recipe(name, **chosen)
+    config = tyro.cli(
+        type(config),
+        default=config,
+        args=arguments if wants_help else rest,
+        prog=f"retain train {name}",
+        description=f"{inspect.getdoc(function)}\n\n{notes}",
+        config=(tyro.conf.AvoidSubcommands,),
+    )
+    return options, config
+
+
+def _options(function: Any) -> tuple[type, str]:
+    """A dataclass of the command's options and the recipe's arguments, and a text on them."""
+    hints = typing.get_type_hints(function, _recipe_names(function))
+    fields: list[tuple[str, Any, Any]] = [
+        ("name", str | None, None),
+        ("runs", Path | None, None),
+        ("no_evaluation", bool, False),
+    ]
+    lines = [
+        "also: --name NAME (of the run folder), --runs FOLDER (of all runs; default: runs), "
+        "--no-evaluation (after training)",
+    ]
+    for parameter in inspect.signature(function).parameters.values():
+        fields.append((parameter.name, hints[parameter.name], parameter.default))
+        flag = parameter.name.replace("_", "-")
+        lines.append(f"recipe: --{flag} (default: {parameter.default})")
+    options = dataclasses.make_dataclass(
+        "Options", [(n, t, dataclasses.field(default=d)) for n, t, d in fields], kw_only=True
+    )
+    return options, "\n".join(lines)
+
+
+def _recipe_names(function: Any) -> dict[str, Any]:
+    """Names that annotations of a recipe may use without importing torch for them."""
+    from retain.training.config import RunConfig
+
+    return {**function.__globals__, "RunConfig": RunConfig}

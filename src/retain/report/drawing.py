@@ -1,0 +1,165 @@
+"""What all plots share: colours, style, words, and how a figure becomes a file.
+
+Matplotlib is imported when the first plot is drawn. Figures are made without pyplot, so that
+nothing global is changed and no figure stays in memory. Colours are those of Okabe and Ito, which
+colour-blind readers can tell apart; lines differ in their markers too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from retain.core.errors import ConfigError, RunError
+from retain.report.results import Value
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+GREY = "#6E6E6E"
+DPI = 200
+
+_STYLE: dict[Any, Any] = {
+    "axes.axisbelow": True,
+    "axes.edgecolor": "#444444",
+    "axes.grid": True,
+    "axes.labelcolor": "#222222",
+    "axes.labelsize": 11,
+    "axes.linewidth": 0.8,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 12,
+    "axes.titleweight": "bold",
+    "font.family": "DejaVu Sans",  # comes with matplotlib: the same figure everywhere
+    "font.size": 10,
+    "grid.color": "#E4E4E4",
+    "grid.linewidth": 0.8,
+    "legend.fontsize": 10,
+    "legend.frameon": False,
+    "lines.linewidth": 2.0,
+    "lines.markersize": 6,
+    "svg.hashsalt": "retain",
+    "xtick.color": "#444444",
+    "xtick.labelsize": 10,
+    "ytick.color": "#444444",
+    "ytick.labelsize": 10,
+}
+
+
+def colour(index: int) -> str:
+    """Returns the colour of a line by its place."""
+    return COLOURS[index % len(COLOURS)]
+
+
+def dash(index: int) -> str:
+    """Returns the line style: dashes tell lines apart when the colours begin anew."""
+    return ("-", "--", ":", "-.")[index // len(COLOURS) % 4]
+
+
+def number(value: Value) -> str:
+    """Writes a length: whole numbers without a point, thousands set apart by a thin space."""
+    if isinstance(value, int | float):
+        text = f"{value:,.0f}" if float(value).is_integer() else f"{value:g}"
+        return text.replace(",", "\u2009")
+    return str(value)
+
+
+def words(name: str) -> str:
+    """Writes a name of the code as words, the first with a capital letter."""
+    text = " ".join(name.replace("_", " ").replace("/", " ").split())
+    return text[:1].upper() + text[1:]
+
+
+def unit_axis(axes: Axes) -> None:
+    """Makes the vertical axis go from 0 to 1."""
+    axes.set_ylim(0.0, 1.0)
+    axes.set_yticks(np.linspace(0.0, 1.0, 6))
+
+
+def length_ticks(axes: Axes, lengths: Sequence[float], important: Sequence[float]) -> None:
+    """Puts ticks at the lengths of a logarithmic axis, and numbers at as many as fit.
+
+    The axis is made to hold all of them.
+
+    Args:
+        axes: Where.
+        lengths: All lengths, rising.
+        important: Those whose numbers come first; they may lie outside of the others.
+    """
+    from matplotlib.ticker import FixedLocator, NullFormatter
+
+    every = [*lengths, *important]
+    low, high = min(every), max(every)
+    if low == high:
+        low, high = low / 2, high * 2
+    span = math.log(high / low)
+    axes.set_xlim(low * math.exp(-0.045 * span), high * math.exp(0.045 * span))
+    shown: list[float] = []
+    for length in [*important, lengths[-1], lengths[0], *reversed(lengths)]:
+        if length in lengths and all(_room(length, other, span) for other in shown):
+            shown.append(length)
+    axes.xaxis.set_major_locator(FixedLocator(sorted(shown)))
+    axes.xaxis.set_minor_locator(FixedLocator([x for x in lengths if x not in shown]))
+    axes.xaxis.set_major_formatter(lambda length, _: number(length))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _room(a: float, b: float, span: float) -> bool:
+    """Whether the numbers of two ticks stand apart, for a character of 1/60 of the axis."""
+    width = (len(number(a)) + len(number(b))) / 2 / 60 + 0.01
+    return abs(math.log(a / b)) / span > width
+
+
+def legend(figure: Figure, axes: Axes, note: str = "") -> None:
+    """Puts the legend below the plot, where it never hides a line, with a note on top of it."""
+    handles, names = axes.get_legend_handles_labels()
+    longest = max(map(len, names))
+    columns = 1 if longest > 34 else 2 if longest > 18 else 3
+    box = figure.legend(
+        handles,
+        names,
+        loc="outside lower center",
+        ncols=min(columns, len(names)),
+        title=note or None,
+        title_fontsize=9,
+    )
+    box.get_title().set_color(GREY)
+
+
+def save(path: str | Path, draw: Callable[[Figure], None], size: tuple[float, float]) -> Path:
+    """Makes a figure, lets `draw` fill it, and writes it.
+
+    Args:
+        path: The file; its folder is made if it is missing.
+        draw: Fills the figure.
+        size: Width and height in inches.
+
+    Raises:
+        ConfigError: If the ending of the file is no format for plots.
+        RunError: If the file cannot be written.
+    """
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    path = Path(path)
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=size, layout="constrained")
+        known = FigureCanvasAgg(figure).get_supported_filetypes()
+        if path.suffix.lstrip(".").lower() not in known:
+            raise ConfigError(f"a plot cannot be written as '{path.name}'; use .png, .pdf or .svg")
+        draw(figure)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            figure.savefig(path, dpi=DPI, facecolor="white")
+        except OSError as error:
+            raise RunError(f"cannot write {path}: {error.strerror or error}") from error
+    return path

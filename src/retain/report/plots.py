@@ -1,0 +1,341 @@
+"""Plots from result files: success against length, learning curves, and the heat map of lengths.
+
+They are drawn without a window; how they look is in `drawing.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from retain.core.errors import ConfigError
+from retain.report import drawing, metrics
+from retain.report.drawing import GREY, MARKERS, colour, dash, legend, number, words
+from retain.report.results import (
+    Evaluation,
+    Point,
+    Result,
+    Value,
+    evaluations,
+    latest,
+    merge,
+    sort_key,
+)
+from retain.report.statistics import mean_stderr
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def success_vs_length(
+    results: Sequence[Result],
+    path: str | Path,
+    *,
+    environment: str | None = None,
+    metric: str = "success",
+    chance: float | None = None,
+    title: str | None = None,
+) -> Path:
+    """Draws success against the length of the episode, one line a label.
+
+    The band is one standard error to both sides: over runs, or over episodes where there is only
+    one run. Lengths that the runs were trained on are marked where the results say them.
+
+    Args:
+        results: As `load_results` gives them.
+        path: The file to write; its ending (png, pdf, svg) chooses the format.
+        environment: Which one to draw, if the results have several.
+        metric: Which one to draw.
+        chance: Success of an agent that guesses, drawn as a dashed line.
+        title: Above the plot.
+
+    Returns:
+        The path.
+
+    Raises:
+        ConfigError: If there is nothing to draw, or the environment must be chosen.
+        RunError: If the file cannot be written.
+    """
+    rows = _rows(results, environment, metric)
+    merged = merge(rows)
+    names = list(dict.fromkeys(point.label for point in merged))
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        axes.set_xscale("log")
+        if metric == "success":
+            drawing.unit_axis(axes)
+        marked = _mark_training_lengths(axes, rows, names)
+        for i, name in enumerate(names):
+            line = [point for point in merged if point.label == name]
+            _line_with_band(axes, i, len(names), line)
+        lengths = sorted({float(row.value or 0) for row in rows})
+        drawing.length_ticks(axes, lengths, marked)
+        if chance is not None:
+            axes.axhline(chance, color=GREY, linestyle=(0, (4, 3)), linewidth=1.2, zorder=1)
+            axes.annotate(
+                "chance",
+                (1.0, chance),
+                (4, 0),
+                xycoords=("axes fraction", "data"),
+                textcoords="offset points",
+                color=GREY,
+                va="center",
+            )
+        axes.set_xlabel(words(merged[0].parameter or "length"))
+        axes.set_ylabel(words(metric))
+        if title:
+            axes.set_title(title, pad=20 if marked else 10)
+        legend(figure, axes, _band_note(merged))
+
+    return drawing.save(path, draw, (6.4, 4.2))
+
+
+def learning_curves(
+    files: Mapping[str, Sequence[str | Path]] | Sequence[str | Path],
+    key: str,
+    path: str | Path,
+    *,
+    title: str | None = None,
+    log_y: bool = False,
+) -> Path:
+    """Draws a logged metric against the step, with the mean and one standard error over seeds.
+
+    Args:
+        files: For each label the `metrics.jsonl` files (or run folders) of its seeds; or one list
+            of files, which makes one curve.
+        key: The metric.
+        path: The file to write.
+        title: Above the plot.
+        log_y: Whether the metric's axis is logarithmic.
+
+    Returns:
+        The path.
+
+    Raises:
+        RunError: If a file is missing or damaged or lacks the metric, or the plot cannot be
+            written.
+        ConfigError: If no file is given.
+    """
+    groups = dict(files) if isinstance(files, Mapping) else {"": list(files)}
+    curves = {name: metrics.curve(paths, key) for name, paths in groups.items()}
+    if not curves:
+        raise ConfigError("no metrics files are given; name run folders")
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        unit = "success" in key and not log_y
+        if log_y:
+            axes.set_yscale("log")
+        if unit:
+            drawing.unit_axis(axes)
+        for i, (name, curve) in enumerate(curves.items()):
+            low, high = curve.mean_S - curve.stderr_S, curve.mean_S + curve.stderr_S
+            axes.fill_between(curve.steps_S, low, high, color=colour(i), alpha=0.2, linewidth=0)
+            runs = "1 run" if curve.runs == 1 else f"{curve.runs} runs"
+            axes.plot(
+                curve.steps_S,
+                curve.mean_S,
+                color=colour(i),
+                linestyle=dash(i),
+                marker="o" if curve.steps_S.size == 1 else None,
+                label=f"{name} ({runs})" if name else runs,
+                clip_on=not unit,
+                zorder=3,
+            )
+        axes.margins(x=0.01)
+        axes.set_xlabel("Updates")
+        axes.set_ylabel(words(key))
+        if title:
+            axes.set_title(title, pad=10)
+        several = any(curve.runs > 1 for curve in curves.values())
+        legend(figure, axes, "Mean and one standard error over runs" if several else "")
+
+    return drawing.save(path, draw, (6.4, 4.0))
+
+
+def length_heatmap(
+    results: Sequence[Result],
+    path: str | Path,
+    *,
+    environment: str | None = None,
+    metric: str = "success",
+    title: str | None = None,
+) -> Path:
+    """Draws the mean over runs for each length trained on and each length tested on.
+
+    There is one panel a model, and the value stands in each cell, in bold where both lengths are
+    equal.
+
+    Args:
+        results: As `load_results` gives them; each must say `training.length`.
+        path: The file to write.
+        environment: Which one to draw, if the results have several.
+        metric: Which one to draw; success has the fixed scale 0 to 1.
+        title: Above the plot.
+
+    Returns:
+        The path.
+
+    Raises:
+        ConfigError: If there is nothing to draw, or a result does not say its training length.
+        RunError: If the file cannot be written.
+    """
+    rows = latest(_rows(results, environment, metric))
+    for row in rows:
+        if row.training_length is None:
+            raise ConfigError(f"the result of the run '{row.run}' has no training.length")
+    models = list(dict.fromkeys(row.model for row in rows))
+    trained = sorted({row.training_length for row in rows}, key=sort_key)
+    tested = sorted({row.value for row in rows}, key=sort_key)
+    cells: dict[tuple[str, Value, Value], list[float]] = {}
+    for row in rows:
+        cells.setdefault((row.model, row.training_length, row.value), []).append(row.mean)
+    grids = {
+        model: np.asarray(
+            [
+                [mean_stderr(cells.get((model, a, b), [math.nan]))[0] for b in tested]
+                for a in trained
+            ]
+        )
+        for model in models
+    }
+    parameter = words(rows[0].parameter or "length")
+    finite = np.concatenate([grid[np.isfinite(grid)] for grid in grids.values()] or [np.zeros(0)])
+    if finite.size == 0:
+        raise ConfigError(f"the results hold no number for '{metric}'")
+    low, high = (0.0, 1.0) if metric == "success" else (float(finite.min()), float(finite.max()))
+    width = 0.62 * len(tested) + 0.5
+    height = 0.5 * len(trained)
+
+    def draw(figure: Figure) -> None:
+        panels = figure.subplots(1, len(models), squeeze=False, sharey=True)[0]
+        for panel, (model, grid) in zip(panels, grids.items(), strict=True):
+            image = _heat_panel(panel, grid, trained, tested, low, high)
+            panel.set_title(model, fontsize=11, fontweight="normal" if title else "bold")
+            panel.set_xlabel(f"Tested: {parameter.lower()}")
+        panels[0].set_ylabel(f"Trained: {parameter.lower()}")
+        if title:
+            figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
+        bar = figure.colorbar(image, ax=list(panels), fraction=0.05, pad=0.02, aspect=15)
+        bar.set_label(words(metric))
+        bar.outline.set_visible(False)
+
+    return drawing.save(path, draw, (max(4.0, width * len(models) + 1.6), max(2.6, height + 1.6)))
+
+
+def _heat_panel(
+    axes: Axes, grid: Any, trained: list[Value], tested: list[Value], low: float, high: float
+) -> Any:
+    image = axes.imshow(grid, vmin=low, vmax=high, cmap="viridis", aspect="auto")
+    axes.grid(visible=False)
+    axes.set_facecolor("#F0F0F0")  # cells without a value
+    axes.set_xticks(range(len(tested)), [number(value) for value in tested])
+    axes.set_yticks(range(len(trained)), [number(value) for value in trained])
+    axes.tick_params(length=0)
+    for side in axes.spines.values():
+        side.set_visible(False)
+    for edge in range(1, len(tested)):
+        axes.axvline(edge - 0.5, color="white", linewidth=1.5)
+    for edge in range(1, len(trained)):
+        axes.axhline(edge - 0.5, color="white", linewidth=1.5)
+    for i, j in np.ndindex(grid.shape):
+        if not math.isfinite(grid[i, j]):
+            continue
+        r, g, b, _ = image.cmap(image.norm(grid[i, j]))
+        dark = 0.299 * r + 0.587 * g + 0.114 * b < 0.5
+        same = trained[i] == tested[j]
+        axes.text(
+            j,
+            i,
+            f"{grid[i, j]:.2f}",
+            ha="center",
+            va="center",
+            fontsize=9.5,
+            color="white" if dark else "#111111",
+            fontweight="bold" if same else "normal",
+        )
+    return image
+
+
+# --- parts --------------------------------------------------------------------------------------
+
+
+def _rows(results: Sequence[Result], environment: str | None, metric: str) -> list[Evaluation]:
+    """Returns the evaluations to draw: of one environment, one metric, with lengths above zero."""
+    rows = [row for row in evaluations(results) if row.metric == metric]
+    if not rows:
+        known = sorted({row.metric for row in evaluations(results)})
+        raise ConfigError(f"the results have no '{metric}'; known: {', '.join(known) or 'none'}")
+    known = sorted({row.environment for row in rows})
+    if environment is None and len(known) > 1:
+        raise ConfigError(f"the results have several environments; choose one: {', '.join(known)}")
+    rows = [row for row in rows if environment in (None, row.environment)]
+    if not rows:
+        raise ConfigError(f"the results have no '{environment}'; known: {', '.join(known)}")
+    rows = [row for row in rows if isinstance(row.value, int | float) and row.value > 0]
+    parameters = sorted({row.parameter or "" for row in rows})
+    if not rows:
+        raise ConfigError(f"the results of '{known[0]}' are not by length: there is no axis")
+    if len(parameters) > 1:
+        raise ConfigError(f"the results vary several parameters: {', '.join(parameters)}")
+    return rows
+
+
+def _line_with_band(axes: Axes, index: int, count: int, line: list[Point]) -> None:
+    x = np.asarray([float(point.value or 0) for point in line])
+    mean = np.asarray([point.mean for point in line])
+    error = np.asarray([point.stderr for point in line])
+    # Many lines lie on each other at 1.0: the ones below are drawn larger, so that all are seen.
+    below = min(count - 1 - index, 3)
+    axes.fill_between(x, mean - error, mean + error, color=colour(index), alpha=0.2, linewidth=0)
+    axes.plot(
+        x,
+        mean,
+        color=colour(index),
+        linestyle=dash(index),
+        linewidth=2.0 + 0.4 * below,
+        marker=MARKERS[index % len(MARKERS)],
+        markersize=6.0 + 1.5 * below,
+        markeredgecolor="white",
+        markeredgewidth=0.8,
+        label=line[0].label,
+        clip_on=False,
+        zorder=3 + 0.01 * index,
+    )
+
+
+def _band_note(merged: list[Point]) -> str:
+    kinds = {point.spread for point in merged}
+    over = "runs" if kinds == {"runs"} else "episodes" if kinds == {"episodes"} else ""
+    return f"Bands: one standard error over {over or 'runs (of one run: over episodes)'}"
+
+
+def _mark_training_lengths(axes: Axes, rows: list[Evaluation], names: list[str]) -> list[float]:
+    """Marks the lengths trained on and returns them."""
+    by_length: dict[float, set[str]] = {}
+    for row in rows:
+        if isinstance(row.training_length, int | float) and row.training_length > 0:
+            by_length.setdefault(float(row.training_length), set()).add(row.label)
+    for length, labels in by_length.items():
+        # A length that all share is a fact of the plot; others belong to their line.
+        alone = len(labels) == 1 and len(by_length) > 1
+        shade = colour(names.index(next(iter(labels)))) if alone else GREY
+        axes.axvline(length, color=shade, linestyle=(0, (1, 2)), linewidth=1.4, zorder=1)
+        axes.annotate(
+            f"trained: {number(length)}",
+            (length, 1.0),
+            (0, 3),
+            xycoords=("data", "axes fraction"),
+            textcoords="offset points",
+            color=shade,
+            fontsize=9,
+            ha="center",
+            va="bottom",
+        )
+    return sorted(by_length)

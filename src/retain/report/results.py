@@ -1,0 +1,307 @@
+"""Result files: how they look, how they are read, and how runs are put together.
+
+A run writes one `results.json`::
+
+    {
+      "format": 1,
+      "run": "rate-seed0",             the run's name
+      "recipe": "tmaze/rate",
+      "model": "rate",
+      "seed": 0,
+      "label": "RATE, bptt 1",         optional: the name in plots and tables, else the recipe
+      "config": {...},                 optional: the whole configuration
+      "provenance": {...},             versions, commit, hardware, command, time
+      "training": {
+        "updates": 350,
+        "seconds": 120.5,
+        "length": 90                   optional: the longest episode trained on, as `value` below
+      },
+      "evaluations": [
+        {
+          "environment": "retain/TMaze-v0",
+          "parameter": "corridor_length",     or null: the environment has no such setting
+          "value": 90,                        of the parameter; or null
+          "kwargs": {...},                    of the environment
+          "step": 500,                        updates done when it was evaluated
+          "episodes": 100,
+          "seeds": [1000, 1099],              first and last
+          "metric": "success",
+          "mean": 1.0,                        null stands for "not a number"
+          "stderr": 0.0,                      over the episodes
+          "returns": [...], "lengths": [...], "seconds": 1.2
+        }
+      ]
+    }
+
+Further keys are allowed everywhere. Nothing here knows who wrote the file.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from retain.core.config import load_json
+from retain.core.errors import ConfigError, RunError
+from retain.report.statistics import mean_stderr
+
+FORMAT = 1
+FILE_NAME = "results.json"
+
+Result = dict[str, Any]
+Value = float | int | str | None
+
+_RUN_KEYS = {"run": str, "recipe": str, "model": str, "seed": int, "evaluations": list}
+_EVALUATION_KEYS = {"environment": str, "metric": str, "episodes": int, "step": int}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """One evaluation of one run."""
+
+    label: str
+    """The name of the run's group: runs of one label differ in the seed only."""
+    run: str
+    recipe: str
+    model: str
+    seed: int
+    environment: str
+    parameter: str | None
+    value: Value
+    metric: str
+    step: int
+    episodes: int
+    mean: float
+    stderr: float
+    training_length: Value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """Evaluations of one setting, put together over the runs of one label."""
+
+    label: str
+    environment: str
+    parameter: str | None
+    value: Value
+    metric: str
+    mean: float
+    stderr: float
+    spread: Literal["runs", "episodes"]
+    """What the standard error is over: the runs, or the episodes where there is only one run."""
+    runs: int
+    episodes: int
+    """Of all runs together."""
+
+
+def load_results(paths: str | Path | Iterable[str | Path]) -> list[Result]:
+    """Reads result files.
+
+    Args:
+        paths: Files, folders, and patterns such as `runs/rate-*`. A folder stands for its own
+            `results.json`, or, where it has none, for every one below it.
+
+    Returns:
+        The results in the order of the paths; a file named twice is read once.
+
+    Raises:
+        RunError: If a path leads to no result file, or a file is broken or of another format.
+    """
+    given = [paths] if isinstance(paths, str | Path) else list(paths)
+    if not given:
+        raise RunError("no result files are given; name run folders or result files")
+    files: dict[Path, Path] = {}
+    for path in given:
+        for file in _find(path):
+            files.setdefault(file.resolve(), file)
+    return [_checked(load_json(file), file) for file in files.values()]
+
+
+def _find(path: str | Path) -> list[Path]:
+    path = Path(path)
+    if not path.exists() and any(sign in str(path) for sign in "*?["):
+        # pathlib matches only relative patterns
+        matches = Path(path.anchor).glob(str(path.relative_to(path.anchor)))
+        found = [file for match in sorted(matches) for file in _in_folder(match)]
+        if not found:
+            raise RunError(f"no {FILE_NAME} matches {path}")
+        return found
+    if not path.exists():
+        raise RunError(f"{path} does not exist; name a run folder or a result file")
+    found = _in_folder(path)
+    if not found:
+        raise RunError(f"{path} holds no {FILE_NAME}; evaluate the run first")
+    return found
+
+
+def _in_folder(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    own = path / FILE_NAME
+    return [own] if own.exists() else sorted(path.rglob(FILE_NAME))
+
+
+def _checked(data: Any, file: Path) -> Result:
+    if not isinstance(data, dict) or "format" not in data:
+        raise RunError(f"{file} is not a result file: it has no 'format'")
+    if data["format"] != FORMAT:
+        raise RunError(
+            f"{file} has format {data['format']!r}, and this version reads {FORMAT}; "
+            "evaluate the run again"
+        )
+    _check_keys(data, _RUN_KEYS, file, "")
+    for i, evaluation in enumerate(data["evaluations"]):
+        where = f"evaluations.{i}"
+        if not isinstance(evaluation, dict):
+            raise RunError(f"{file}: {where} is not a dict")
+        _check_keys(evaluation, _EVALUATION_KEYS, file, f"{where}.")
+        for key in ("mean", "stderr"):
+            number = evaluation.get(key, "missing")
+            if isinstance(number, bool | str) or not isinstance(number, float | int | None):
+                raise RunError(f"{file}: {where}.{key} must be a number or null")
+    return data
+
+
+def _check_keys(data: dict[str, Any], kinds: dict[str, type], file: Path, where: str) -> None:
+    for key, kind in kinds.items():
+        if key not in data:
+            raise RunError(f"{file}: {where}{key} is missing")
+        if not isinstance(data[key], kind) or isinstance(data[key], bool):
+            raise RunError(f"{file}: {where}{key} must be of type {kind.__name__}")
+
+
+def labels(results: Sequence[Result]) -> list[str]:
+    """Returns one label per result: its own, or its recipe.
+
+    Runs of one label must differ in the seed only. Where two of them share a seed, they must have
+    differed in something else, and then each run stands alone as `label (run)`.
+    """
+    first = [str(result.get("label") or result["recipe"]) for result in results]
+    seeds: dict[str, list[int]] = {}
+    for label, result in zip(first, results, strict=True):
+        seeds.setdefault(label, []).append(result["seed"])
+    shared = {label for label, given in seeds.items() if len(set(given)) < len(given)}
+    return [
+        f"{label} ({result['run']})" if label in shared else label
+        for label, result in zip(first, results, strict=True)
+    ]
+
+
+def training_length(result: Result) -> Value:
+    """Returns the longest episode a run was trained on; None if its result does not say."""
+    training = result.get("training")
+    return training.get("length") if isinstance(training, dict) else None
+
+
+def evaluations(
+    results: Sequence[Result], label: Callable[[Result], str] | None = None
+) -> list[Evaluation]:
+    """Returns every evaluation of every result as one flat list.
+
+    Args:
+        results: As `load_results` gives them.
+        label: Gives the label of a result; by default as `labels` does.
+    """
+    names = [label(result) for result in results] if label else labels(results)
+    return [
+        Evaluation(
+            label=name,
+            run=result["run"],
+            recipe=result["recipe"],
+            model=result["model"],
+            seed=result["seed"],
+            environment=entry["environment"],
+            parameter=entry.get("parameter"),
+            value=entry.get("value"),
+            metric=entry["metric"],
+            step=entry["step"],
+            episodes=entry["episodes"],
+            mean=_number(entry["mean"]),
+            stderr=_number(entry["stderr"]),
+            training_length=training_length(result),
+        )
+        for name, result in zip(names, results, strict=True)
+        for entry in result["evaluations"]
+    ]
+
+
+def latest(rows: Iterable[Evaluation]) -> list[Evaluation]:
+    """Keeps, of each run and setting, the evaluation at the last step.
+
+    Of two at one step the later one in the file is kept.
+    """
+    kept: dict[tuple[Any, ...], Evaluation] = {}
+    for row in rows:
+        key = (row.label, row.run, row.seed, row.environment, row.parameter, row.value, row.metric)
+        if key not in kept or row.step >= kept[key].step:
+            kept[key] = row
+    return list(kept.values())
+
+
+def merge(rows: Iterable[Evaluation]) -> list[Point]:
+    """Puts the runs of one label together, setting by setting.
+
+    The mean is over the runs, and so is the standard error; where there is only one run, the
+    standard error is over its episodes, and `spread` says so. Of each run, only the last step
+    counts.
+
+    Returns:
+        Points in the order in which the labels appear, then by environment, metric and value.
+    """
+    groups: dict[tuple[Any, ...], list[Evaluation]] = {}
+    for row in latest(rows):
+        key = (row.label, row.environment, row.metric, row.parameter, row.value)
+        groups.setdefault(key, []).append(row)
+    order = {label: i for i, label in enumerate(dict.fromkeys(key[0] for key in groups))}
+    points = []
+    for (label, environment, metric, parameter, value), group in groups.items():
+        mean, over_runs = mean_stderr([row.mean for row in group])
+        alone = len(group) == 1
+        points.append(
+            Point(
+                label=label,
+                environment=environment,
+                parameter=parameter,
+                value=value,
+                metric=metric,
+                mean=mean,
+                stderr=group[0].stderr if alone else over_runs,
+                spread="episodes" if alone else "runs",
+                runs=len(group),
+                episodes=sum(row.episodes for row in group),
+            )
+        )
+
+    def place(point: Point) -> tuple[Any, ...]:
+        key = (point.environment, point.metric, point.parameter or "")
+        return (order[point.label], *key, *sort_key(point.value))
+
+    return sorted(points, key=place)
+
+
+def points(results: Sequence[Result], label: Callable[[Result], str] | None = None) -> list[Point]:
+    """Returns `merge(evaluations(results, label))`.
+
+    Raises:
+        ConfigError: If the results hold no evaluation.
+    """
+    merged = merge(evaluations(results, label))
+    if not merged:
+        raise ConfigError("the results hold no evaluation; run: retain evaluate RUN")
+    return merged
+
+
+def sort_key(value: Value) -> tuple[int, float, str]:
+    """Orders the values of a parameter: none first, then numbers, then words."""
+    if value is None:
+        return (0, 0.0, "")
+    if isinstance(value, str):
+        return (2, 0.0, value)
+    return (1, float(value), "")
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)

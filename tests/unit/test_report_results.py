@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import copy
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from retain.core.config import dump_json
+from retain.core.errors import ConfigError, RunError
+from retain.report.results import (
+    evaluations,
+    labels,
+    latest,
+    load_results,
+    merge,
+    points,
+    sort_key,
+    training_length,
+)
+
+ENTRY: dict[str, Any] = {
+    "environment": "retain/TMaze-v0",
+    "parameter": "corridor_length",
+    "value": 90,
+    "step": 500,
+    "episodes": 100,
+    "metric": "success",
+    "mean": 1.0,
+    "stderr": 0.01,
+}
+
+
+def result(seed: int = 0, means: dict[Any, float] | None = None, **changes: Any) -> dict[str, Any]:
+    means = {90: 1.0} if means is None else means
+    return {
+        "format": 1,
+        "run": f"run{seed}",
+        "recipe": "tmaze/rate",
+        "model": "rate",
+        "seed": seed,
+        "training": {"updates": 5, "length": 90},
+        "evaluations": [{**ENTRY, "value": value, "mean": mean} for value, mean in means.items()],
+        **changes,
+    }
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for seed in range(3):
+        dump_json(tmp_path / f"rate-{seed}" / "results.json", result(seed))
+    dump_json(tmp_path / "other.json", result(7))
+    (tmp_path / "empty").mkdir()
+    return tmp_path
+
+
+def seeds(loaded: list[dict[str, Any]]) -> list[int]:
+    return [item["seed"] for item in loaded]
+
+
+def test_files_folders_and_patterns(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert seeds(load_results(folder / "rate-1")) == [1]
+    assert seeds(load_results(str(folder / "other.json"))) == [7]
+    assert seeds(load_results(folder)) == [0, 1, 2]  # all below
+    assert seeds(load_results(str(folder / "rate-*"))) == [0, 1, 2]
+    assert seeds(load_results([folder / "rate-[12]" / "results.json"])) == [1, 2]
+    assert seeds(load_results([folder / "rate-2", folder])) == [2, 0, 1]  # nothing twice
+    monkeypatch.chdir(folder)
+    assert seeds(load_results(["rate-?", "other.json"])) == [0, 1, 2, 7]
+
+
+def test_a_folder_s_own_file_comes_before_those_below(folder: Path) -> None:
+    dump_json(folder / "results.json", result(9))
+    assert seeds(load_results(folder)) == [9]
+
+
+def test_a_name_with_brackets_is_a_name(folder: Path) -> None:
+    dump_json(folder / "run[1]" / "results.json", result(5))
+    assert seeds(load_results(folder / "run[1]")) == [5]
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("missing", "missing does not exist; name a run folder or a result file"),
+        ("missing-*", "no results.json matches"),
+        ("empty", "empty holds no results.json; evaluate the run first"),
+        ("empt*", "no results.json matches"),
+    ],
+)
+def test_nothing_to_load(folder: Path, path: str, message: str) -> None:
+    with pytest.raises(RunError) as caught:
+        load_results([folder / path])
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_no_paths() -> None:
+    with pytest.raises(RunError, match="no result files are given"):
+        load_results([])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda r: r.pop("format"), "is not a result file: it has no 'format'"),
+        (lambda r: r.update(format=2), "has format 2, and this version reads 1"),
+        (lambda r: r.pop("seed"), "seed is missing"),
+        (lambda r: r.update(seed="0"), "seed must be of type int"),
+        (lambda r: r.update(seed=True), "seed must be of type int"),
+        (lambda r: r.update(evaluations={}), "evaluations must be of type list"),
+        (lambda r: r.update(evaluations=[3]), "evaluations.0 is not a dict"),
+        (lambda r: r["evaluations"][0].pop("metric"), "evaluations.0.metric is missing"),
+        (lambda r: r["evaluations"][0].pop("mean"), "evaluations.0.mean must be a number"),
+        (lambda r: r["evaluations"][0].update(stderr="x"), "evaluations.0.stderr must be a number"),
+    ],
+)
+def test_files_that_do_not_fit(tmp_path: Path, change: Any, message: str) -> None:
+    data = copy.deepcopy(result())
+    change(data)
+    dump_json(tmp_path / "results.json", data)
+    with pytest.raises(RunError) as caught:
+        load_results(tmp_path)
+    assert message in str(caught.value)
+    assert "results.json" in str(caught.value)
+
+
+def test_a_file_that_is_no_dict_or_half_written(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("[1]")
+    with pytest.raises(RunError, match="is not a result file"):
+        load_results(tmp_path / "a.json")
+    (tmp_path / "a.json").write_text('{"format": 1,')
+    with pytest.raises(RunError, match="half-written"):
+        load_results(tmp_path / "a.json")
+
+
+def test_rows_carry_the_run_and_the_setting() -> None:
+    (row,) = evaluations([result(3)])
+    assert (row.run, row.recipe, row.model, row.seed) == ("run3", "tmaze/rate", "rate", 3)
+    assert (row.parameter, row.value, row.step) == ("corridor_length", 90, 500)
+    assert row.training_length == 90
+    assert training_length(result(training={})) is None
+    assert training_length(result(training=None)) is None
+
+
+def test_labels() -> None:
+    assert labels([result(0), result(1)]) == ["tmaze/rate"] * 2
+    assert labels([result(0, label="a"), result(0)]) == ["a", "tmaze/rate"]
+    # Two runs of one recipe and one seed differ in something else: they are never mixed.
+    assert labels([result(0, run="x"), result(0, run="y"), result(1, recipe="b")]) == [
+        "tmaze/rate (x)",
+        "tmaze/rate (y)",
+        "b",
+    ]
+    rows = evaluations([result(0), result(0)], label=lambda item: item["model"])
+    assert [row.label for row in rows] == ["rate", "rate"]
+
+
+def test_the_last_step_counts() -> None:
+    data = result()
+    for step, mean in ((300, 0.3), (900, 0.9), (900, 0.95), (600, 0.6)):
+        data["evaluations"].append({**ENTRY, "step": step, "mean": mean})
+    (row,) = latest(evaluations([data]))
+    assert (row.step, row.mean) == (900, 0.95)
+
+
+def test_merge_over_seeds() -> None:
+    merged = points([result(s, {90: 1.0, 900: v}) for s, v in enumerate((0.5, 0.7, 0.9))])
+    short, long = merged
+    assert (short.value, short.mean, short.stderr) == (90, 1.0, 0.0)
+    assert long.mean == pytest.approx(0.7)
+    assert long.stderr == pytest.approx(math.sqrt(0.04 / 3))
+    assert (long.runs, long.episodes, long.spread) == (3, 300, "runs")
+
+
+def test_one_run_keeps_the_error_over_its_episodes() -> None:
+    (point,) = points([result()])
+    assert (point.mean, point.stderr, point.spread, point.runs) == (1.0, 0.01, "episodes", 1)
+
+
+def test_null_is_not_a_number() -> None:
+    data = result()
+    data["evaluations"][0].update(mean=None, stderr=None)
+    (point,) = points([data])
+    assert math.isnan(point.mean)
+    assert math.isnan(point.stderr)
+
+
+def test_order_and_groups() -> None:
+    data = [
+        result(0, {900: 1.0, 90: 1.0}, recipe="b"),
+        result(1, {"long": 1.0, 30: 1.0, None: 1.0}, recipe="a"),
+    ]
+    merged = merge(evaluations(data))
+    assert [(p.label, p.value) for p in merged] == [
+        ("b", 90),
+        ("b", 900),
+        ("a", None),
+        ("a", 30),
+        ("a", "long"),
+    ]
+    assert sorted([3, None, "a", 1.5], key=sort_key) == [None, 1.5, 3, "a"]
+
+
+def test_no_evaluations() -> None:
+    with pytest.raises(ConfigError, match="hold no evaluation"):
+        points([result(0, {})])
