@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from retain.memory import MemoryState, SequenceModel, pieces
+from retain.memory import MemoryState, SequenceModel
 
 SAME = 1e-10
 DIFFERENT = 1e-9
@@ -70,6 +70,12 @@ def random_resets(batch: int, length: int, seed: int, share: float = 0.08) -> Te
     """Draws where episodes begin; rows differ, and some have no reset at all."""
     generator = torch.Generator().manual_seed(seed)
     return torch.rand(batch, length, generator=generator) < share
+
+
+def pieces(cuts: Sequence[int], length: int) -> Iterator[tuple[int, int]]:
+    """Yields the runs [start, stop) of 0..length that have a cut at no inner place."""
+    bounds = sorted({0, length, *(cut for cut in cuts if 0 < cut < length)})
+    yield from zip(bounds[:-1], bounds[1:], strict=True)
 
 
 def run(
