@@ -22,6 +22,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +31,7 @@ from retain.core.errors import ConfigError
 from retain.memory import MemoryState, ModelConfig, SequenceModel, cache, carry, clock, slots
 from retain.nn.attention import RelativeAttention
 from retain.nn.blocks import Block, BlockKind
+from retain.nn.checks import check_choice, check_positive, check_probability
 from retain.nn.positions import RelativePositions
 
 
@@ -486,10 +488,10 @@ def _after(columns: list[int], at: int) -> list[int]:
 
 
 def _check_sizes(config: SegmentConfig, num_memory_tokens: int, cache_length: int) -> None:
-    positive = ("width", "context_length", "num_layers", "num_heads", "head_width")
-    for name in positive:
-        if getattr(config, name) < 1:
-            raise ConfigError(f"model.{name} must be at least 1, not {getattr(config, name)}")
+    positive = ("width", "context_length", "num_layers", "num_heads", "head_width", "feed_forward")
+    check_positive(config, *positive)
+    check_probability(config, "dropout", "attention_dropout")
+    check_choice(config, "block", get_args(BlockKind))
     if config.width % 2:
         raise ConfigError(f"model.width must be even for sinusoidal positions, not {config.width}")
     if num_memory_tokens < 0:
