@@ -15,6 +15,7 @@ Axes: B batch, L tokens, D width.
 from __future__ import annotations
 
 import copy
+import itertools
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -75,7 +76,7 @@ def random_resets(batch: int, length: int, seed: int, share: float = 0.08) -> Te
 def pieces(cuts: Sequence[int], length: int) -> Iterator[tuple[int, int]]:
     """Yields the runs [start, stop) of 0..length that have a cut at no inner place."""
     bounds = sorted({0, length, *(cut for cut in cuts if 0 < cut < length)})
-    yield from zip(bounds[:-1], bounds[1:], strict=True)
+    yield from itertools.pairwise(bounds)
 
 
 def run(
