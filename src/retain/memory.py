@@ -88,6 +88,10 @@ class MemoryState:
         """
         if isinstance(index, int):
             index = [index]
+        elif isinstance(
+            index, slice
+        ):  # copied like the others, so that no two states share storage
+            index = list(range(self.batch_size)[index])
         return self._map(lambda tensor: tensor[index])
 
     def detach(self, *kinds: Kind) -> Self:
