@@ -47,7 +47,9 @@ class ActingState:
     return_to_go_B: Tensor
 
     def rows(self, index: Any) -> ActingState:
-        """Returns the state of some rows."""
+        """Returns the state of some rows; see `MemoryState.rows`."""
+        if isinstance(index, int):
+            index = [index]
         return ActingState(
             self.memory.rows(index), self.previous_action_B[index], self.return_to_go_B[index]
         )
