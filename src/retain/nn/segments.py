@@ -415,9 +415,8 @@ class _Work:
         self._ours: set[tuple[str, int]] = set()
         if donate and self._in_place:
             for name in ("keys", "values", "inputs"):
-                # A buffer never written yet is a view of one zero, which must be copied first.
                 tensors = enumerate(getattr(self, name))
-                self._ours |= {(name, n) for n, tensor in tensors if 0 not in tensor.stride()}
+                self._ours |= {(name, n) for n, tensor in tensors if _writable(tensor)}
 
     def state(self) -> SegmentState:
         return SegmentState(
@@ -481,6 +480,14 @@ class _Work:
             return tensor.index_copy(0, index, new)
 
         return replace
+
+
+def _writable(tensor: Tensor) -> bool:
+    # A buffer never written yet is a view of one zero, which must be copied first; and torch lets
+    # nobody write to what inference mode has made, outside it.
+    return 0 not in tensor.stride() and (
+        torch.is_inference_mode_enabled() or not tensor.is_inference()
+    )
 
 
 def _after(columns: list[int], at: int) -> list[int]:
