@@ -181,6 +181,40 @@ def _detach(patch: pytest.MonkeyPatch, detach: Callable[..., Any]) -> None:
     patch.setattr(MemoryState, "detach", lambda self, *kinds: detach(self, honest))
 
 
+def _memory_outside_the_state_dict(patch: pytest.MonkeyPatch) -> None:
+    def first_memory(self: Any) -> Tensor:
+        if "drawn" not in vars(self):
+            vars(self)["drawn"] = torch.randn_like(self.memory_MD)
+        return vars(self)["drawn"]
+
+    patch.setattr(RATE, "first_memory", first_memory)
+
+
+def _segment_closed_with_gradients_only(patch: pytest.MonkeyPatch) -> None:
+    honest = SegmentRecurrence._close
+
+    def close(self: Any, work: Any, rows: list[int]) -> None:
+        if torch.is_grad_enabled():
+            honest(self, work, rows)
+        else:
+            work.clock_B = work.clock_B % self.segment_length
+
+    patch.setattr(SegmentRecurrence, "_close", close)
+
+
+def _clocks_cast(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(
+        MemoryState,
+        "to",
+        lambda self, *args: self._map(lambda tensor: tensor.to(*args)),
+    )
+
+
+def _growing_state(honest: Callable[..., Any], x: Tensor, state: Any, _: Any) -> Any:
+    y, after = honest(x, state)
+    return y, replace(after, inputs_BSD=(*after.inputs_BSD, x.clone()))
+
+
 def _window_slides_between_calls_only(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(DecisionTransformer, "_room", lambda self, clock, length: length)
 
@@ -260,6 +294,18 @@ FAULTS: dict[str, tuple[Case, str, Fault]] = {
         "detaching",
         lambda patch: _detach(patch, lambda state, honest: honest(state)),
     ),
+    "memory outside the state_dict": (
+        RATE_CASE,
+        "state_dict_round_trip",
+        _memory_outside_the_state_dict,
+    ),
+    "segment closed with gradients only": (
+        RATE_CASE,
+        "execution_modes",
+        _segment_closed_with_gradients_only,
+    ),
+    "clocks cast": (RATE_CASE, "other_dtypes", _clocks_cast),
+    "growing state": (RATE_CASE, "constant_memory", _forward(SegmentRecurrence, _growing_state)),
     "valve left out": (RATE_CASE, "parameters_move", _valve_left_out),
     "unread tokens dropped": (
         RATE_CASE,
@@ -275,6 +321,10 @@ def test_the_fault_is_caught(fault: str, monkeypatch: pytest.MonkeyPatch):
     plant(monkeypatch)
     with pytest.raises(AssertionError):
         LAWS[law](case.subject())
+
+
+def test_every_law_catches_a_fault():
+    assert {law for _, law, _ in FAULTS.values()} == set(LAWS)
 
 
 @pytest.mark.parametrize("case", [RATE_CASE, XL_CASE, DT_CASE], ids=str)
