@@ -37,7 +37,26 @@ _HOMES = {
     "RetainError": "retain.core.errors",
 }
 
-__all__ = [*sorted(_HOMES), "__version__"]  # noqa: PLE0604
+__all__ = [
+    "MODELS",
+    "RECIPES",
+    "Agent",
+    "CollectConfig",
+    "RetainError",
+    "__version__",
+    "collect",
+    "dataset_info",
+    "evaluate",
+    "list_datasets",
+    "list_models",
+    "list_recipes",
+    "load",
+    "make",
+    "make_vec",
+    "recipe",
+    "resume",
+    "train",
+]
 
 if TYPE_CHECKING:
     from retain.api import (

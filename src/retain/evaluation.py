@@ -81,7 +81,7 @@ def evaluate_policy(
     """
     if episodes < 1 or num_envs < 1:
         raise ConfigError(f"episodes and num_envs must be at least 1, not {episodes}, {num_envs}")
-    kwargs = dict(environment.kwargs)
+    kwargs: dict[str, Any] = dict(environment.kwargs)
     if parameter is not None and value is not None:
         kwargs[parameter] = value
     training = policy.training

@@ -216,8 +216,3 @@ class SequenceModel(nn.Module, ABC):
         """
         return None
 
-
-def pieces(cuts: Sequence[int], length: int) -> Iterator[tuple[int, int]]:
-    """Yields the runs [start, stop) of 0..length that have a cut at no inner place."""
-    bounds = sorted({0, length, *(cut for cut in cuts if 0 < cut < length)})
-    yield from zip(bounds[:-1], bounds[1:], strict=True)

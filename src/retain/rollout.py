@@ -77,7 +77,8 @@ def play(policy: SequencePolicy, env: VectorEnv[Any, Any, Any], seeds: list[int]
     """
     rows = len(seeds)
     actor = Actor(policy, rows)
-    observation, _ = env.reset(seed=seeds)
+    # Gymnasium's base class names a number alone, its vector environments all take a list.
+    observation, _ = env.reset(seed=seeds)  # type: ignore[arg-type]
     reward = np.zeros(rows, dtype=np.float64)
     returns, lengths = np.zeros(rows), np.zeros(rows, dtype=np.int64)
     success = np.full(rows, np.nan)

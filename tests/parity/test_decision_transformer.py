@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from contract.laws import expect_same
+from contract.trials import expect_same
 from retain.agents.sequence_policy import SequencePolicy, SequencePolicyConfig
 from retain.models.decision_transformer import DecisionTransformerConfig
 from retain.nn.gpt import GPTBlock

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from contract.laws import expect_same
+from contract.trials import expect_same
 from parity.naive_rate import gru_gate, sinusoid
 from retain.nn.attention import skew
 from retain.nn.blocks import Gate

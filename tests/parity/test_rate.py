@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from contract.laws import expect_same, run
+from contract.trials import expect_same, run
 from parity.naive_rate import NaiveRATE
 from retain.models.rate import RATE, RATEConfig
 from retain.nn.valve import ValveConfig

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from contract.cases import Case, all_cases
-from contract.laws import expect_same
+from contract.trials import expect_same
 from retain.agents.sequence_policy import SequencePolicy, SequencePolicyConfig
 
 ROWS = 3

@@ -11,9 +11,9 @@ from retain.core.errors import ConfigError, RetainError
 USAGE = """\
 usage: retain evaluate RUN [options]
 
-RUN is a run's folder, such as runs/tmaze-rate-seed0. `retain evaluate RUN --help` lists the options,
-among them the one that takes the values of the parameter that the run's recipe varies, such as
---corridor-lengths 90 900 9600."""
+RUN is a run's folder, such as runs/tmaze-rate-seed0. `retain evaluate RUN --help` lists the
+options, among them the one that takes the values of the parameter that the run's recipe varies,
+such as --corridor-lengths 90 900 9600."""
 
 
 def run(arguments: list[str]) -> None:
@@ -33,7 +33,7 @@ def run(arguments: list[str]) -> None:
     trained = Run(arguments[0])
     settings = trained.config.evaluation
     flag = f"{settings.parameter}s" if settings.parameter else None
-    options = tyro.cli(
+    options: Any = tyro.cli(
         _options(settings, flag), args=arguments[1:], prog=f"retain evaluate {arguments[0]}"
     )
     target: Path | None = options.json

@@ -60,6 +60,7 @@ def parse(name: str, arguments: list[str]) -> tuple[Any, Any]:
     options_type, notes = _options(function)
     wants_help = "--help" in arguments or "-h" in arguments
     first = [] if wants_help else arguments
+    options: Any
     options, rest = tyro.cli(
         options_type, args=first, prog=f"retain train {name}", return_unknown_args=True
     )

@@ -14,7 +14,9 @@ def generator(seed: int, *stream: int) -> np.random.Generator:
         seed: The run's seed.
         *stream: Numbers that name the stream; different streams are independent.
     """
-    return np.random.default_rng([seed, *stream])
+    # A spawn key, and not more entropy: numpy pads entropy with zeros, so that stream 0 would be
+    # the same as no stream.
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=stream))
 
 
 def generator_state(rng: np.random.Generator) -> dict[str, Any]:

@@ -22,4 +22,4 @@ def build(config: ModelConfig, *, tokens_per_step: int) -> SequenceModel:
         config: The configuration of a registered model.
         tokens_per_step: Tokens that make one step of the environment.
     """
-    return MODELS.get(config.registered_name)(config, tokens_per_step=tokens_per_step)  # type: ignore[call-arg]
+    return MODELS.get(config.registered_name)(config, tokens_per_step=tokens_per_step)

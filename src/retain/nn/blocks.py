@@ -17,9 +17,9 @@ BlockKind: TypeAlias = Literal["trxl", "trxl_i", "gtrxl"]
 class Gate(nn.Module):
     """The gate of GTrXL: a GRU cell between the residual stream and a sublayer's output.
 
-    ``r = s(W_r y + U_r x), z = s(W_z y + U_z x - b), h = tanh(W_g y + U_g (r * x))``, and the result
-    is ``(1 - z) * x + z * h``. The bias b starts at 2, near the identity (Parisotto et al. 2020,
-    arXiv 1910.06764, section 3.2).
+    ``r = s(W_r y + U_r x), z = s(W_z y + U_z x - b), h = tanh(W_g y + U_g (r * x))``, and the
+    result is ``(1 - z) * x + z * h``. The bias b starts at 2, near the identity (Parisotto et al.
+    2020, arXiv 1910.06764, section 3.2).
 
     Args:
         width: Width D.
@@ -60,7 +60,7 @@ class Block(nn.Module):
     """One transformer layer around an attention that the caller supplies.
 
     Kinds: ``trxl`` normalises after each sublayer; ``trxl_i`` before it, with a ReLU on what is
-    added (identity-map reordering); ``gtrxl`` is ``trxl_i`` with a `Gate` in place of each addition.
+    added (identity-map reordering); ``gtrxl`` is ``trxl_i`` with a `Gate` for each addition.
 
     Args:
         width: Width D.

@@ -22,7 +22,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import get_args
+from typing import cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -228,7 +228,7 @@ class SegmentRecurrence(SequenceModel):
         blocked = self.segment_blocked | self._empty_cache(work, self.segment_blocked.shape[1])
 
         def attend(layer: int, normed_BLD: Tensor) -> Tensor:
-            query, key, value = self.attentions[layer].project(normed_BLD)
+            query, key, value = self._attention(layer).project(normed_BLD)
             if cached:
                 _, old_key, old_value = self._project_hidden(layer, work.hidden_BCD[layer])
                 key, value = torch.cat([old_key, key], 2), torch.cat([old_value, value], 2)
@@ -278,7 +278,7 @@ class SegmentRecurrence(SequenceModel):
         blocked = blocked | self._empty_cache(work, limit)
 
         def attend(layer: int, normed_BLD: Tensor) -> Tensor:
-            query, key, value = self.attentions[layer].project(normed_BLD)
+            query, key, value = self._attention(layer).project(normed_BLD)
             keys = work.write("keys", layer, key, start, dim=2)
             values = work.write("values", layer, value, start, dim=2)
             return self._attend(
@@ -305,7 +305,7 @@ class SegmentRecurrence(SequenceModel):
                 work.write("values", layer, value, 0, dim=2, rows=rows)
 
         def attend(layer: int, normed_BLD: Tensor) -> Tensor:
-            query, key, value = self.attentions[layer].project(normed_BLD)
+            query, key, value = self._attention(layer).project(normed_BLD)
             work.write("keys", layer, key, cached, dim=2, rows=rows)
             work.write("values", layer, value, cached, dim=2, rows=rows)
             nothing = torch.zeros((), dtype=torch.bool, device=query.device)
@@ -326,7 +326,7 @@ class SegmentRecurrence(SequenceModel):
         columns = torch.arange(self.buffer_length + self.num_memory_tokens, device=memory.device)
 
         def attend(layer: int, normed_BLD: Tensor) -> Tensor:
-            query, key, value = self.attentions[layer].project(normed_BLD)
+            query, key, value = self._attention(layer).project(normed_BLD)
             key = torch.cat([some(work.keys[layer]), key], dim=2)
             value = torch.cat([some(work.values[layer]), value], dim=2)
             return self._attend(layer, query, key, value, self.buffer_length, columns < cached)
@@ -368,6 +368,12 @@ class SegmentRecurrence(SequenceModel):
             x_BLD = block(x_BLD, lambda normed, layer=layer: attend(layer, normed))
         return self.dropout(x_BLD), inputs
 
+    def _attention(self, layer: int) -> RelativeAttention:
+        return cast(RelativeAttention, self.attentions[layer])
+
+    def _block(self, layer: int) -> Block:
+        return cast(Block, self.blocks[layer])
+
     def _attend(
         self,
         layer: int,
@@ -377,7 +383,7 @@ class SegmentRecurrence(SequenceModel):
         start: int | Tensor,
         blocked: Tensor,
     ) -> Tensor:
-        return self.attentions[layer].attend(
+        return self._attention(layer).attend(
             query,
             key,
             value,
@@ -391,7 +397,7 @@ class SegmentRecurrence(SequenceModel):
     def _project_hidden(self, layer: int, hidden_BCD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         # Cached inputs pass the same normalisation as the segment's own; the published code leaves
         # it out in the reordered blocks.
-        return self.attentions[layer].project(self.blocks[layer].attention_input(hidden_BCD))
+        return self._attention(layer).project(self._block(layer).attention_input(hidden_BCD))
 
     def _empty_cache(self, work: _Work, num_columns: int) -> Tensor:
         """True at the columns of cache places that hold nothing yet, [B, 1, 1, columns]."""

@@ -55,8 +55,8 @@ class ValveConfig:
     """Dropout of the cross-attention's weights, in training only."""
 
     dither: float = 0.25
-    """quantized_gate: half-width of the uniform noise added before rounding, in training only; it
-    pushes held values away from the edge where rounding would flip them."""
+    """quantized_gate: half-width of the uniform noise added before rounding, in training only and
+    in half of the rows; it pushes held values away from the edge where rounding would flip them."""
 
     cost: float = 0.3
     """quantized_gate: weight of the mean change |M' - M| of a segment in the loss."""
@@ -96,14 +96,14 @@ class Valve(nn.Module):
                 width, config.num_heads, dropout=config.dropout, batch_first=True
             )
         if config.kind == "quantized_gate":
-            self.gate = nn.Linear(2 * width, width)
-            nn.init.zeros_(self.gate.bias)
+            self.openness = nn.Linear(2 * width, width)
+            nn.init.zeros_(self.openness.bias)
         elif config.kind == "gate":
             self.gate = Gate(width)
         elif config.kind == "gru":
-            self.cell = nn.GRUCell(width, width)
+            self.gru = nn.GRUCell(width, width)
         elif config.kind == "lstm":
-            self.cell = nn.LSTMCell(width, width)
+            self.lstm = nn.LSTMCell(width, width)
 
     def initial(self, parameter_MD: Tensor) -> Tensor:
         """Returns the first memory, [M, D], from the parameter that stands for it."""
@@ -135,8 +135,8 @@ class Valve(nn.Module):
         batch, tokens, width = memory_BMD.shape
         flat_written, flat_memory = written.reshape(-1, width), memory_BMD.reshape(-1, width)
         if self.kind == "gru":
-            return self.cell(flat_written, flat_memory).view(batch, tokens, width), carry_BMC
-        hidden, cell = self.cell(flat_written, (flat_memory, carry_BMC.reshape(-1, width)))
+            return self.gru(flat_written, flat_memory).view(batch, tokens, width), carry_BMC
+        hidden, cell = self.lstm(flat_written, (flat_memory, carry_BMC.reshape(-1, width)))
         return hidden.view(batch, tokens, width), cell.view(batch, tokens, width)
 
     def regularizer(self, memory_BMD: Tensor, next_memory_BMD: Tensor) -> Tensor | None:
@@ -152,10 +152,13 @@ class Valve(nn.Module):
         # A held component is copied exactly while |gate * (candidate - memory)| < 1/2: rounding
         # takes the error away at every segment, so errors cannot add up over a long episode.
         candidate = self._attend(memory_BMD, written_BMD)
-        gate = torch.sigmoid(self.gate(torch.cat([memory_BMD, candidate], dim=-1)))
+        gate = torch.sigmoid(self.openness(torch.cat([memory_BMD, candidate], dim=-1)))
         x = (1 - gate) * memory_BMD + gate * torch.tanh(candidate)
         if self.training and self.config.dither > 0:
-            x = x + torch.empty_like(x).uniform_(-self.config.dither, self.config.dither)
+            noise = torch.empty_like(x).uniform_(-self.config.dither, self.config.dither)
+            # Half of the rows go without. If all had noise, a cheap code would be to leave values
+            # near the edge and let the noise flip some of them: fine in training, gone when acting.
+            x = x + noise * torch.randint(2, (x.shape[0], 1, 1), device=x.device)
         return round_straight_through(x)
 
 

@@ -127,7 +127,10 @@ def gtrxl(
     *, context_length: int = 30, num_segments: int = 3, lengths: Lengths = "uniform"
 ) -> RunConfig:
     """GTrXL: Transformer-XL with normalisation first and gates for residuals."""
+    from retain.nn.segments import SegmentConfig
+
     run = transformer_xl(context_length=context_length, num_segments=num_segments, lengths=lengths)
+    assert isinstance(run.model, SegmentConfig)
     return replace(run, recipe="tmaze/gtrxl", model=replace(run.model, block="gtrxl"))
 
 

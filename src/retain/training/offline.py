@@ -135,6 +135,7 @@ class _Trainer:
         self.fabric.launch()
         rank = self.fabric.global_rank
         self.sampler = _sampler(config, pack, rank)
+        self.longest = int(pack.lengths.max())
         # Weights come from the seed alone; what follows differs from device to device.
         torch.manual_seed(config.seed)
         self.policy = run.policy()
@@ -180,6 +181,7 @@ class _Trainer:
         return {
             "updates": progress.update,
             "seconds": progress.seconds,
+            "length": self.longest,
             "best": progress.best if math.isfinite(progress.best) else None,
             "solved_at_update": solved[0]["update"] if solved else None,
             "solved_at_seconds": solved[0]["seconds"] if solved else None,
@@ -309,16 +311,14 @@ class _Trainer:
 
     def _save(self, *, best: bool = False) -> None:
         self.fabric.barrier()
-        states = self.fabric.all_gather(checkpoints.random_state()["cpu"])
-        samplers = self._gather_samplers()
+        own = checkpoints.random_state()
+        everyone = self._gather({"sampler": self.sampler.state_dict(), "random": own})
         if self.fabric.global_rank == 0:
             folder = self.run.folder / "checkpoints"
             training = {
                 "optimiser": self.optimiser.state_dict(),
                 "progress": vars(self.progress),
-                "samplers": samplers,
-                "random": states.reshape(-1, states.shape[-1]),
-                "cuda": checkpoints.random_state().get("cuda"),
+                "devices": everyone,
             }
             target = checkpoints.save(folder, self.progress.update, self.policy, training)
             if best:
@@ -326,8 +326,8 @@ class _Trainer:
             checkpoints.prune(folder, self.settings.keep_checkpoints)
         self.fabric.barrier()
 
-    def _gather_samplers(self) -> list[Any]:
-        own = self.sampler.state_dict()
+    def _gather(self, own: dict[str, Any]) -> list[dict[str, Any]]:
+        """Brings what each device has to all of them."""
         if self.fabric.world_size == 1:
             return [own]
         everyone: list[Any] = [None] * self.fabric.world_size
@@ -343,17 +343,14 @@ class _Trainer:
         state = checkpoints.load_training(checkpoint)
         optimiser.load_state_dict(state["optimiser"])
         self.progress = _Progress(**state["progress"])
-        rank = self.fabric.global_rank
-        if len(state["samplers"]) != self.fabric.world_size:
+        if len(state["devices"]) != self.fabric.world_size:
             raise ConfigError(
-                f"the run was trained on {len(state['samplers'])} devices and can only go on with "
+                f"the run was trained on {len(state['devices'])} devices and can only go on with "
                 f"as many, not {self.fabric.world_size}"
             )
-        self.sampler.load_state_dict(state["samplers"][rank])
-        random = {"cpu": state["random"][rank]}
-        if state["cuda"] is not None:
-            random["cuda"] = state["cuda"]
-        checkpoints.restore_random_state(random)
+        own = state["devices"][self.fabric.global_rank]
+        self.sampler.load_state_dict(own["sampler"])
+        checkpoints.restore_random_state(own["random"])
 
     def _loggers(self) -> Loggers:
         update = self.progress.update

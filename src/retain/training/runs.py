@@ -20,10 +20,9 @@ from retain.agents.sequence_policy import SequencePolicy
 from retain.core.config import dump_json, load_json
 from retain.core.errors import RunError
 from retain.core.provenance import provenance
+from retain.report.results import FORMAT as RESULTS_FORMAT
 from retain.training import checkpoints
 from retain.training.config import RunConfig, config_from_dict, config_to_dict
-
-RESULTS_FORMAT = 1
 
 
 class Run:
