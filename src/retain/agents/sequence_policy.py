@@ -47,7 +47,9 @@ class ActingState:
     return_to_go_B: Tensor
 
     def rows(self, index: Any) -> ActingState:
-        """Returns the state of some rows."""
+        """Returns the state of some rows; see `MemoryState.rows`."""
+        if isinstance(index, int):
+            index = [index]
         return ActingState(
             self.memory.rows(index), self.previous_action_B[index], self.return_to_go_B[index]
         )
@@ -121,7 +123,7 @@ class SequencePolicy(nn.Module):
         batch: dict[str, Tensor],
         memory: MemoryState,
         segment_length: int,
-        whole: tuple[Tensor, int] | None = None,
+        whole: tuple[Tensor, Tensor] | None = None,
     ) -> tuple[Losses, MemoryState]:
         """Computes the loss of a run of segments, with the gradient through the memory.
 
@@ -132,8 +134,9 @@ class SequencePolicy(nn.Module):
                 segment's length.
             memory: The memory before the first segment. It may have more rows than the batch.
             segment_length: Steps in a segment, K.
-            whole: Real steps and segments of the whole trajectory that this run is a part of, so
-                that the losses of the parts add up to the mean over the whole; None: of this run.
+            whole: What `count_real` gives for the whole batch that this run of segments is a part
+                of, so that the losses of the parts add up to the mean over the whole; None: for
+                this run.
 
         Returns:
             The losses, and the memory after the last segment, of the rows it was read in: rows at
@@ -155,14 +158,17 @@ class SequencePolicy(nn.Module):
             losses = self.head.loss(prediction, action, self.config.label_smoothing)
             loss.append((losses * real).sum())
             hits.append((self.head.correct(prediction.detach(), action) * real).sum())
-            change = self.model.regularizer(before, memory)
-            if change is not None:
-                cost.append(change)
-        num_steps, num_segments = whole or (mask.sum(), len(left))
+            change_B = self.model.regularizer(before, memory)
+            if change_B is not None:
+                # What is written in a segment that is not whole is never read.
+                cost.append((change_B * real.all(dim=1)).sum())
+        num_steps, num_segments = whole or count_real(mask, segment_length)
         count = num_steps.clamp(min=1)
         prediction_loss = torch.stack(loss).sum() / count
         accuracy = torch.stack(hits).sum() / count
-        regularizer = torch.stack(cost).sum() / num_segments if cost else 0 * prediction_loss
+        regularizer = 0 * prediction_loss
+        if cost:
+            regularizer = torch.stack(cost).sum() / num_segments.clamp(min=1)
         total = prediction_loss + regularizer
         return Losses(total, prediction_loss, accuracy, regularizer, mask.sum()), memory
 
@@ -217,6 +223,12 @@ class SequencePolicy(nn.Module):
             prediction,
             replace(state, memory=memory, previous_action_B=action, return_to_go_B=return_to_go),
         )
+
+
+def count_real(mask_BT: Tensor, segment_length: int) -> tuple[Tensor, Tensor]:
+    """Counts the real steps of a batch, and its segments that have nothing else."""
+    whole_BN = mask_BT.unflatten(1, (-1, segment_length)).all(-1)
+    return mask_BT.sum(), whole_BN.sum()
 
 
 def _rows_left(mask_BT: Tensor, segment_length: int) -> list[int]:

@@ -23,7 +23,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +32,7 @@ from retain.core.errors import ConfigError
 from retain.memory import MemoryState, ModelConfig, SequenceModel, cache, carry, clock, slots
 from retain.nn.attention import RelativeAttention
 from retain.nn.blocks import Block, BlockKind
+from retain.nn.checks import check_choice, check_positive, check_probability
 from retain.nn.positions import Positions
 
 
@@ -418,9 +419,8 @@ class _Work:
         self._ours: set[tuple[str, int]] = set()
         if donate and self._in_place:
             for name in ("keys", "values", "inputs"):
-                # A buffer never written yet is a view of one zero, which must be copied first.
                 tensors = enumerate(getattr(self, name))
-                self._ours |= {(name, n) for n, tensor in tensors if 0 not in tensor.stride()}
+                self._ours |= {(name, n) for n, tensor in tensors if _writable(tensor)}
 
     def state(self) -> SegmentState:
         return SegmentState(
@@ -486,6 +486,14 @@ class _Work:
         return replace
 
 
+def _writable(tensor: Tensor) -> bool:
+    # A buffer never written yet is a view of one zero, which must be copied first; and torch lets
+    # nobody write to what inference mode has made, outside it.
+    return 0 not in tensor.stride() and (
+        torch.is_inference_mode_enabled() or not tensor.is_inference()
+    )
+
+
 def _after(columns: list[int], at: int) -> list[int]:
     return [column for column in columns if column > at][:1]
 
@@ -497,10 +505,10 @@ def _mask(blocked: Tensor) -> Tensor:
 
 
 def _check_sizes(config: SegmentConfig, num_memory_tokens: int, cache_length: int) -> None:
-    positive = ("width", "context_length", "num_layers", "num_heads", "head_width")
-    for name in positive:
-        if getattr(config, name) < 1:
-            raise ConfigError(f"model.{name} must be at least 1, not {getattr(config, name)}")
+    positive = ("width", "context_length", "num_layers", "num_heads", "head_width", "feed_forward")
+    check_positive(config, *positive)
+    check_probability(config, "dropout", "attention_dropout")
+    check_choice(config, "block", get_args(BlockKind))
     if config.width % 2:
         raise ConfigError(f"model.width must be even for sinusoidal positions, not {config.width}")
     if num_memory_tokens < 0:

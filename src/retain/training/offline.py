@@ -17,7 +17,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from retain.agents.sequence_policy import SequencePolicy
+from retain.agents.sequence_policy import SequencePolicy, count_real
 from retain.collection import collect
 from retain.core.errors import ConfigError, TrainingError
 from retain.data.pack import Pack, open_pack
@@ -114,7 +114,7 @@ class _Segments(nn.Module):
         batch: dict[str, Tensor],
         carrier: _Carrier,
         segment_length: int,
-        whole: tuple[Tensor, int] | None,
+        whole: tuple[Tensor, Tensor] | None,
     ) -> dict[str, Tensor]:
         losses, carrier.memory = self.policy(batch, carrier.memory, segment_length, whole)
         return vars(losses)
@@ -201,7 +201,7 @@ class _Trainer:
         num_segments = batch["mask"].shape[1] // segment
         run_length = self.settings.bptt_segments or num_segments
         starts = range(0, num_segments, run_length)
-        whole = (batch["mask"].sum(), num_segments)
+        whole = count_real(batch["mask"], segment)
         carrier = _Carrier(self.policy.model.initial_state(batch["mask"].shape[0]))
         sums: dict[str, float] = {}
         for start in starts:
