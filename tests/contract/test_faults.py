@@ -15,7 +15,8 @@ from contract.laws import LAWS
 from retain.memory import MemoryState
 from retain.models.decision_transformer import DecisionTransformer
 from retain.models.rate import RATE
-from retain.nn.segments import SegmentRecurrence, _Work
+from retain.nn.segment_state import Work
+from retain.nn.segments import SegmentRecurrence
 
 Fault = Callable[[pytest.MonkeyPatch], None]
 
@@ -154,13 +155,13 @@ def _read_tokens_see_the_segment(patch: pytest.MonkeyPatch) -> None:
 
 
 def _always_in_place(patch: pytest.MonkeyPatch) -> None:
-    honest = _Work.__init__
-    patch.setattr(_Work, "__init__", lambda self, state, donate: honest(self, state, True))
+    honest = Work.__init__
+    patch.setattr(Work, "__init__", lambda self, state, donate: honest(self, state, True))
 
 
 def _rows_in_another_order(patch: pytest.MonkeyPatch) -> None:
-    honest = _Work.pick
-    patch.setattr(_Work, "pick", lambda self, rows: honest(self, rows[::-1]))
+    honest = Work.pick
+    patch.setattr(Work, "pick", lambda self, rows: honest(self, rows[::-1]))
 
 
 def _memory_detached_between_segments(patch: pytest.MonkeyPatch) -> None:

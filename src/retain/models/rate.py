@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from retain.memory import ModelConfig
 from retain.models import MODELS
 from retain.nn.checks import check_positive
-from retain.nn.segments import SegmentConfig, SegmentRecurrence, SegmentState
+from retain.nn.segment_state import SegmentState
+from retain.nn.segments import SegmentConfig, SegmentRecurrence
 from retain.nn.valve import Valve, ValveConfig
 
 

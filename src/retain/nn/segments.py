@@ -29,11 +29,12 @@ import torch
 from torch import Tensor, nn
 
 from retain.core.errors import ConfigError
-from retain.memory import MemoryState, ModelConfig, SequenceModel, cache, carry, clock, slots
+from retain.memory import ModelConfig, SequenceModel
 from retain.nn.attention import RelativeAttention
 from retain.nn.blocks import Block, BlockKind
 from retain.nn.checks import check_choice, check_positive, check_probability
 from retain.nn.positions import Positions
+from retain.nn.segment_state import SegmentState, Work
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,28 +64,6 @@ class SegmentConfig(ModelConfig):
 
     twofold_residual: bool = False
     """Add the attention's input twice, as the published RATE code does."""
-
-
-@dataclass(frozen=True)
-class SegmentState(MemoryState):
-    """Where a row is: its memory, what it has cached, and how far it is into the segment."""
-
-    memory_BMD: Tensor = slots()
-    """The memory that the present segment is read with."""
-    carry_BMQ: Tensor = carry()
-    """What the valve keeps besides (cells of an LSTM valve); mostly zero wide."""
-    hidden_BCD: tuple[Tensor, ...] = cache()
-    """Inputs of each layer in earlier segments, the latest last."""
-    keys_BHSE: tuple[Tensor, ...] = cache()
-    """Keys of each layer by buffer index; meaningful below cache + M + clock."""
-    values_BHSE: tuple[Tensor, ...] = cache()
-    """Values of each layer, likewise."""
-    inputs_BSD: tuple[Tensor, ...] = cache()
-    """Inputs of each layer in the present segment, read tokens first; kept if C > 0."""
-    clock_B: Tensor = clock()
-    """Tokens read in the present segment, 0 to S - 1."""
-    hidden_length_B: Tensor = clock()
-    """How many rows of ``hidden_BCD`` are filled, counted from the end."""
 
 
 class SegmentRecurrence(SequenceModel):
@@ -201,7 +180,7 @@ class SegmentRecurrence(SequenceModel):
     ) -> tuple[Tensor, SegmentState]:
         """See `SequenceModel.forward`."""
         length = x_BLD.shape[1]
-        work = _Work(state, donate)
+        work = Work(state, donate)
         resets = [] if reset_BL is None else reset_BL.any(0).nonzero().flatten().tolist()
         outputs, at = [], 0
         while at < length:
@@ -221,7 +200,7 @@ class SegmentRecurrence(SequenceModel):
 
     # -- the segment at once -------------------------------------------------------------------
 
-    def _whole_segment(self, x_BLD: Tensor, work: _Work) -> Tensor:
+    def _whole_segment(self, x_BLD: Tensor, work: Work) -> Tensor:
         memory, cached = work.memory_BMD, self.cache_length
         sequence = self.dropout(torch.cat([memory, x_BLD, memory], dim=1))
         mask = self._with_empty_cache(self.segment_mask, work)
@@ -260,7 +239,7 @@ class SegmentRecurrence(SequenceModel):
 
     # -- token by token ------------------------------------------------------------------------
 
-    def _append(self, x_BLD: Tensor, work: _Work, clocks: list[int]) -> Tensor:
+    def _append(self, x_BLD: Tensor, work: Work, clocks: list[int]) -> Tensor:
         """Reads tokens that lie within the present segment of every row."""
         self._prime(work, [row for row, c in enumerate(clocks) if c == 0])
         length = x_BLD.shape[1]
@@ -289,7 +268,7 @@ class SegmentRecurrence(SequenceModel):
         work.clock_B = work.clock_B + length
         return y
 
-    def _prime(self, work: _Work, rows: list[int]) -> None:
+    def _prime(self, work: Work, rows: list[int]) -> None:
         """Fills the buffers of rows at a segment's start: the cache, then the read tokens."""
         if not rows or self.first_token == 0:
             return
@@ -313,7 +292,7 @@ class SegmentRecurrence(SequenceModel):
                 for layer, x in enumerate(inputs):
                     work.write("inputs", layer, x, 0, dim=1, rows=rows)
 
-    def _close(self, work: _Work, rows: list[int]) -> None:
+    def _close(self, work: Work, rows: list[int]) -> None:
         """Ends the segment of rows that have read all of its tokens: runs the write tokens."""
         if not rows:
             return
@@ -344,7 +323,7 @@ class SegmentRecurrence(SequenceModel):
             work.carry_BMQ = put(work.carry_BMQ, next_carry)
         work.clock_B = put(work.clock_B, torch.zeros_like(some(work.clock_B)))
 
-    def _reset(self, work: _Work, reset_B: Tensor) -> None:
+    def _reset(self, work: Work, reset_B: Tensor) -> None:
         # Keys, values and inputs need no reset: at clock 0 nothing of them is read.
         fresh = self.initial_state(reset_B.shape[0])
         mask = reset_B[:, None, None]
@@ -396,7 +375,7 @@ class SegmentRecurrence(SequenceModel):
         # it out in the reordered blocks.
         return self._attention(layer).project(self._block(layer).attention_input(hidden_BCD))
 
-    def _with_empty_cache(self, mask: Tensor, work: _Work) -> Tensor:
+    def _with_empty_cache(self, mask: Tensor, work: Work) -> Tensor:
         """Adds to a mask the places of the cache that hold nothing yet."""
         if self.cache_length == 0:
             return mask
@@ -404,94 +383,6 @@ class SegmentRecurrence(SequenceModel):
         empty = self.cache_length - work.hidden_length_B
         empty_BS = (columns < empty[:, None])[:, None, None]
         return mask.masked_fill(empty_BS, -math.inf)
-
-
-class _Work:
-    """The parts of a state while a call is at work on them."""
-
-    def __init__(self, state: SegmentState, donate: bool):
-        self.memory_BMD, self.carry_BMQ = state.memory_BMD, state.carry_BMQ
-        self.clock_B, self.hidden_length_B = state.clock_B, state.hidden_length_B
-        self.hidden_BCD = list(state.hidden_BCD)
-        self.keys, self.values = list(state.keys_BHSE), list(state.values_BHSE)
-        self.inputs = list(state.inputs_BSD)
-        self._in_place = torch.is_inference_mode_enabled() or not torch.is_grad_enabled()
-        self._ours: set[tuple[str, int]] = set()
-        if donate and self._in_place:
-            for name in ("keys", "values", "inputs"):
-                tensors = enumerate(getattr(self, name))
-                self._ours |= {(name, n) for n, tensor in tensors if _writable(tensor)}
-
-    def state(self) -> SegmentState:
-        return SegmentState(
-            memory_BMD=self.memory_BMD,
-            carry_BMQ=self.carry_BMQ,
-            hidden_BCD=tuple(self.hidden_BCD),
-            keys_BHSE=tuple(self.keys),
-            values_BHSE=tuple(self.values),
-            inputs_BSD=tuple(self.inputs),
-            clock_B=self.clock_B,
-            hidden_length_B=self.hidden_length_B,
-        )
-
-    def write(
-        self,
-        name: str,
-        layer: int,
-        new: Tensor,
-        start: int | Tensor,
-        *,
-        dim: int,
-        rows: list[int] | None = None,
-    ) -> Tensor:
-        """Writes `new` into a buffer from index `start` on along `dim`; returns the buffer.
-
-        With gradients every write makes a new tensor, since the graph keeps the old one.
-        """
-        buffers = getattr(self, name)
-        if not self._in_place or (name, layer) not in self._ours:
-            buffers[layer] = buffers[layer].clone(memory_format=torch.contiguous_format)
-            self._ours.add((name, layer))
-        buffer, length = buffers[layer], new.shape[dim]
-        new = new.to(buffer.dtype)
-        if isinstance(start, int):
-            place = buffer.narrow(dim, start, length)
-            if rows is None or len(rows) == buffer.shape[0]:
-                place.copy_(new)
-            else:
-                place[rows] = new
-        else:
-            index = start[:, None] + torch.arange(length, device=start.device)
-            row = torch.arange(buffer.shape[0], device=start.device)[:, None]
-            # Move the written axis next to the rows, so that one index pair names the places.
-            buffer.transpose(1, dim)[row, index] = new.transpose(1, dim)
-        return buffer
-
-    def pick(self, rows: list[int]) -> Callable[[Tensor], Tensor]:
-        """Returns the function that takes the rows of a tensor."""
-        every = len(rows) == self.clock_B.shape[0]
-        return lambda tensor: tensor if every else tensor[rows]
-
-    def put(self, rows: list[int]) -> Callable[[Tensor, Tensor], Tensor]:
-        """Returns the function that replaces the rows of a tensor, out of place."""
-        every = len(rows) == self.clock_B.shape[0]
-
-        def replace(tensor: Tensor, new: Tensor) -> Tensor:
-            new = new.to(tensor.dtype)
-            if every:
-                return new
-            index = torch.tensor(rows, device=tensor.device)
-            return tensor.index_copy(0, index, new)
-
-        return replace
-
-
-def _writable(tensor: Tensor) -> bool:
-    # A buffer never written yet is a view of one zero, which must be copied first; and torch lets
-    # nobody write to what inference mode has made, outside it.
-    return 0 not in tensor.stride() and (
-        torch.is_inference_mode_enabled() or not tensor.is_inference()
-    )
 
 
 def _after(columns: list[int], at: int) -> list[int]:

@@ -58,7 +58,7 @@ class ValveConfig:
     """quantized_gate: half-width of the uniform noise added before rounding, in training only and
     in half of the rows; it pushes held values away from the edge where rounding would flip them."""
 
-    cost: float = 0.3
+    cost: float = 0.1
     """quantized_gate: weight of the mean change |M' - M| of a segment in the loss."""
 
 
