@@ -1,0 +1,133 @@
+"""What the benchmarks share: many runs, a few at a time, each done once and kept as a file."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from retain.core.config import load_json, write_whole
+
+RUNS = Path("runs/benchmarks")
+RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """One recipe with changed settings, over several seeds."""
+
+    label: str
+    """The name in tables and figures."""
+    key: str
+    """The name in file names."""
+    recipe: str
+    """The recipe."""
+    seeds: range
+    """One run each."""
+    flags: tuple[str, ...] = ()
+    """Flags of `retain train`."""
+    values: tuple[int, ...] = field(default=())
+    """Lengths walked after training."""
+
+
+def command(experiment: Experiment, seed: int, folder: Path) -> list[str]:
+    """Returns what `retain` is called with for one run."""
+    values = ["--evaluation.values", *map(str, experiment.values)] if experiment.values else []
+    return [
+        "train",
+        experiment.recipe,
+        *("--seed", str(seed)),
+        *("--name", folder.name),
+        *("--runs", str(folder.parent)),
+        *("--train.num-threads", "1"),
+        *experiment.flags,
+        *values,
+    ]
+
+
+def run_all(suite: str, experiments: list[Experiment], jobs: int) -> None:
+    """Runs what has no result file yet; a run that was stopped goes on where it was.
+
+    Args:
+        suite: Name of the folder of runs and of results.
+        experiments: What to run.
+        jobs: Runs at a time, each on one thread.
+    """
+    waiting = [(e, seed) for e in experiments for seed in e.seeds]
+    # Seeds first, so that a suite that is stopped early has some seeds of everything.
+    waiting.sort(key=lambda item: item[1])
+    active: list[tuple[subprocess.Popen[bytes], Experiment, int]] = []
+    failed = []
+    while waiting or active:
+        while waiting and len(active) < jobs:
+            experiment, seed = waiting.pop(0)
+            if _result_file(suite, experiment, seed).exists():
+                continue
+            print(f"{experiment.label}, seed {seed}", flush=True)
+            active.append((_start(suite, experiment, seed), experiment, seed))
+        for process, experiment, seed in active:
+            if process.poll() is None:
+                continue
+            if process.returncode == 0:
+                _keep(suite, experiment, seed)
+            else:
+                failed.append(f"{experiment.key} seed {seed}")
+        active = [item for item in active if item[0].poll() is None]
+        time.sleep(0.5)
+    if failed:
+        sys.exit(f"these runs failed: {', '.join(failed)}; their logs are in {RUNS / suite}")
+
+
+def _folder(suite: str, experiment: Experiment, seed: int) -> Path:
+    return RUNS / suite / f"{experiment.key}-seed{seed}"
+
+
+def _result_file(suite: str, experiment: Experiment, seed: int) -> Path:
+    return RESULTS / suite / f"{experiment.key}-seed{seed}.json"
+
+
+def _start(suite: str, experiment: Experiment, seed: int) -> subprocess.Popen[bytes]:
+    folder = _folder(suite, experiment, seed)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    arguments = command(experiment, seed, folder)
+    if (folder / "config.json").exists():
+        arguments = ["resume", str(folder)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with folder.with_suffix(".log").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "retain.cli.main", *arguments],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=environment,
+        )
+
+
+def _keep(suite: str, experiment: Experiment, seed: int) -> None:
+    """Copies a run's results to the folder of results, with the suite's label."""
+    folder = _folder(suite, experiment, seed)
+    results: dict[str, Any] = load_json(folder / "results.json")
+    results["label"] = experiment.label
+    results["provenance"]["command"] = "retain " + " ".join(command(experiment, seed, folder))
+    for record in results["evaluations"]:
+        del record["lengths"]  # every episode's length follows from the corridor's
+    text = json.dumps(results, indent=1)
+    write_whole(_result_file(suite, experiment, seed), _short_lists(text) + "\n")
+
+
+def _short_lists(text: str) -> str:
+    """Puts lists of numbers on one line."""
+    lines: list[str] = []
+    inside = False
+    for line in text.splitlines():
+        if inside:
+            lines[-1] += line.strip() + (" " if line.rstrip().endswith(",") else "")
+            inside = not line.strip().startswith("]")
+        else:
+            lines.append(line)
+            inside = line.endswith("[") and "evaluations" not in line
+    return "\n".join(lines)

@@ -1,0 +1,113 @@
+"""Writes the tables and figures of the documentation anew, from the committed result files.
+
+python benchmarks/tables.py
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import valve_kinds
+from common import RESULTS
+
+from retain.core.config import load_json
+from retain.report.plots import success_vs_length
+from retain.report.results import load_results
+from retain.report.statistics import mean_stderr
+from retain.report.tables import markdown_table, update_block
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs" / "results.md"
+FIGURES = ROOT / "docs" / "figures"
+
+
+def main_table() -> str:
+    """Success of RATE on the T-Maze, and what training took."""
+    results = load_results(RESULTS / "tmaze_memory")
+    rows = [
+        "| run | solved at 9600 | seconds to train | seconds until solved | updates until solved |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    labels = list(dict.fromkeys(result["label"] for result in results))
+    for label in labels:
+        group = [result for result in results if result["label"] == label]
+        solved = [e["mean"] == 1.0 for r in group for e in r["evaluations"] if e["value"] == 9600]
+        cells = [f"{sum(solved)} of {len(group)}", _spread(group, "seconds")]
+        cells += [_spread(group, "solved_at_seconds"), _spread(group, "solved_at_update")]
+        rows.append(f"| {label} | {' | '.join(cells)} |")
+    note = (
+        "\n\nSolved: success of 1.00 in all episodes. Until solved: at the first evaluation during "
+        "training with at least 0.995 at 450 steps, made every 100 updates, over the runs that got "
+        "there. Each run had one core of two; the time includes these evaluations."
+    )
+    return markdown_table(results) + "\n\n" + "\n".join(rows) + note
+
+
+def _spread(group: list[dict[str, Any]], key: str) -> str:
+    values = [r["training"][key] for r in group if r["training"].get(key) is not None]
+    if not values:
+        return "never"
+    if len(values) == 1:
+        return f"{values[0]:.0f} (1)"
+    mean, error = mean_stderr(values)
+    return f"{mean:.0f} ± {error:.0f} ({len(values)})"
+
+
+def valve_table() -> str:
+    """Success by kind of valve, in the order of the published table."""
+    results = load_results(RESULTS / "valve_kinds")
+    order = {kind: number for number, kind in enumerate(valve_kinds.KINDS)}
+    return markdown_table(sorted(results, key=lambda result: order[result["label"]]))
+
+
+def speed_table() -> str:
+    """Milliseconds a step, and how many times as long as the streaming cache each rival takes."""
+    found = load_json(RESULTS / "speed.json")
+    rows = ["| acting in 100 environments | ms a step | ratio |", "|---|---:|---:|"]
+    for name, times in found["acting_ms_per_step"].items():
+        mean, error = mean_stderr(times)
+        rows.append(
+            f"| {name} | {mean:.1f} ± {error:.1f} | {found['ratio_to_streaming'][name]:.1f} |"
+        )
+    seconds, error = mean_stderr(found["training_seconds_per_update"])
+    hardware = found["provenance"]["hardware"]
+    rows += [
+        "",
+        f"Training step: {seconds:.2f} ± {error:.2f} s a batch of 128 × 150 steps, "
+        f"{found['training_steps_per_second']:,.0f} environment steps a second.",
+        f"Measured on {hardware['cpu']}, {found['threads']} threads.",
+    ]
+    return "\n".join(rows)
+
+
+def demo_table() -> str:
+    """The demo's table, and its figure beside it."""
+    results = load_results(RESULTS / "demo")
+    success_vs_length(
+        results,
+        FIGURES / "success_vs_length.png",
+        chance=0.5,
+        title="One hint, remembered for the length of a corridor",
+    )
+    return markdown_table(results)
+
+
+def main() -> None:
+    """Writes every block whose results exist."""
+    blocks = (
+        (PAGE, "tmaze-valves-main", "tmaze_memory", main_table),
+        (PAGE, "valve-kinds", "valve_kinds", valve_table),
+        (PAGE, "speed", "speed.json", speed_table),
+        (ROOT / "README.md", "demo", "demo", demo_table),
+    )
+    for page, block, source, make in blocks:
+        if (RESULTS / source).exists():
+            changed = update_block(page, block, make())
+            print(f"{page.name}: {block} {'written' if changed else 'unchanged'}")
+        else:
+            print(f"{page.name}: {block} has no results yet")
+
+
+if __name__ == "__main__":
+    main()
