@@ -173,7 +173,7 @@ def _run(name: str, model: ModelConfig, num_segments: int, lengths: Lengths) -> 
         ),
         data=DataConfig(collect=collect, num_segments=num_segments),
         model=model,
-        train=TrainConfig(updates=1000, evaluate_every=200),
+        train=TrainConfig(updates=800, batch_size=32, schedule="cosine", evaluate_every=100),
         evaluation=EvaluationConfig(
             parameter="corridor_length",
             values=LENGTHS,
