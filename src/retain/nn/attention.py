@@ -87,7 +87,8 @@ class RelativeAttention(nn.Module):
         keys = key_BHSE.shape[2]
         scale = 1.0 / math.sqrt(width)
         weight_HED = self.position.weight.view(heads, width, -1)
-        vector = (query_BHLE + position_bias_HE[:, None]) @ (weight_HED * scale)
+        biased = query_BHLE + position_bias_HE[:, None]
+        vector = torch.einsum("bhle,hed->bhld", biased, weight_HED * scale)
         score = positions.turned(vector, start) @ positions.keys(keys, vector).t() + mask
         query = query_BHLE + content_bias_HE[:, None]
         score = torch.baddbmm(
