@@ -140,7 +140,12 @@ def decision_transformer(*, context_length: int = 90, lengths: Lengths = "unifor
     from retain.models.decision_transformer import DecisionTransformerConfig
 
     model = DecisionTransformerConfig(
-        width=64, num_layers=2, num_heads=2, context_length=context_length, dropout=0.0
+        # One layer is enough to find the hint in the window, and a window is read anew at each step.
+        width=64,
+        num_layers=1,
+        num_heads=2,
+        context_length=context_length,
+        dropout=0.0,
     )
     return _run("tmaze/decision_transformer", model, 1, lengths)
 
