@@ -11,9 +11,7 @@ import tyro
 
 from retain.core.config import dump_json
 from retain.core.errors import RunError
-
-RECIPES = {"rate": "tmaze/rate", "decision_transformer": "tmaze/decision_transformer"}
-LENGTHS = (30, 90, 150, 300, 900, 3000, 9600)
+from retain.recipes.tmaze import DEMO, LENGTHS
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -49,7 +47,7 @@ def run(arguments: list[str]) -> None:
         "A hint is shown once, at the start of a corridor; at its end the agent must turn to the\n"
         "side that the hint named. Both agents learn from corridors of at most 90 steps.\n"
     )
-    records = {name: _one(name, recipe, options) for name, recipe in RECIPES.items()}
+    records = {name: _one(name, recipe, options) for name, recipe in DEMO.items()}
     figure = _report(options, records)
     console.print(f"\nresults: {options.out / 'results.json'}\nfigure:  {figure}")
     console.print(f"done in {(time.perf_counter() - began) / 60:.1f} minutes")

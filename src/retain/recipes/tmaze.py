@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 LENGTHS = (30, 90, 150, 300, 900, 3000, 9600)
 SIZE: dict[str, Any] = {"width": 64, "num_layers": 2, "num_heads": 2, "head_width": 32}
 
+#: What `retain demo` compares, by the names in its results.
+DEMO = {"rate": "tmaze/rate", "decision_transformer": "tmaze/decision_transformer"}
+
 Lengths = Literal["uniform", "fixed"]
 
 
@@ -140,7 +143,7 @@ def decision_transformer(*, context_length: int = 90, lengths: Lengths = "unifor
     from retain.models.decision_transformer import DecisionTransformerConfig
 
     model = DecisionTransformerConfig(
-        # One layer is enough to find the hint in the window, and a window is read anew at each step.
+        # One layer finds the hint in the window, and a window is read anew at each step.
         width=64,
         num_layers=1,
         num_heads=2,
