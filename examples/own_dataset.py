@@ -70,12 +70,13 @@ def write(episodes: int) -> None:
     """Writes the dataset with Minari's own function, in place of an older one."""
     if DATASET in retain.list_datasets():
         minari.delete_dataset(DATASET)
-    env = gym.make(ENVIRONMENT)
+    env = gym.make(ENVIRONMENT, max_episode_steps=LONGEST)
     minari.create_dataset_from_buffers(
         DATASET,
         # Controllers of different skill, so that the returns differ.
         buffer=[play(number, clumsiness=0.8 * (number % 3) / 2) for number in range(episodes)],
         env=env,
+        eval_env=env,
         observation_space=env.observation_space,
         action_space=env.action_space,
         algorithm_name="clumsy controller",
