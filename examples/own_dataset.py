@@ -112,6 +112,7 @@ def main() -> None:
     from retain.training.config import DataConfig, RunConfig, TrainConfig
 
     config = RunConfig(
+        recipe="example/clumsy-cartpole",  # the name in plots and tables
         seed=arguments.seed,
         environment=EnvironmentConfig(id=ENVIRONMENT, kwargs={"max_episode_steps": LONGEST}),
         # Two segments a sequence; with random starts, windows of long episodes are seen from

@@ -134,6 +134,7 @@ def main() -> None:
     # one and the question in the last: without memory the answer is a guess.
     segment = -(-(arguments.delay + 1) // 3)
     config = RunConfig(
+        recipe="example/recall",  # the name in plots and tables
         seed=arguments.seed,
         environment=EnvironmentConfig(id=ID, kwargs=kwargs),
         data=DataConfig(dataset=dataset, num_segments=3),
