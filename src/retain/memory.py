@@ -88,7 +88,16 @@ class MemoryState:
         """
         if isinstance(index, int):
             index = [index]
-        return self._map(lambda tensor: tensor[index])
+        device = next(self._tensors())[1].device
+        chosen = torch.arange(self.batch_size, device=device)[index]
+
+        def take(tensor: Tensor) -> Tensor:
+            if tensor.stride(0) == 0 and tensor.numel():
+                # One row seen many times over stays that: nothing is there to be copied.
+                return tensor[:1].expand(len(chosen), *tensor.shape[1:])
+            return tensor[chosen]  # a copy, so that no two states share what may be given away
+
+        return self._map(take)
 
     def detach(self, *kinds: Kind) -> Self:
         """Returns the state cut off from the graph that made it.
@@ -208,7 +217,7 @@ class SequenceModel(nn.Module, ABC):
         """A loss that the memory itself asks for, from the states around one segment.
 
         Returns:
-            A scalar to be added to the loss of the segment, or None.
+            The cost of each row, [B], to be averaged over whole segments and added to the loss; or
+            None.
         """
         return None
-

@@ -47,7 +47,9 @@ class ActingState:
     return_to_go_B: Tensor
 
     def rows(self, index: Any) -> ActingState:
-        """Returns the state of some rows."""
+        """Returns the state of some rows; see `MemoryState.rows`."""
+        if isinstance(index, int):
+            index = [index]
         return ActingState(
             self.memory.rows(index), self.previous_action_B[index], self.return_to_go_B[index]
         )
@@ -121,7 +123,7 @@ class SequencePolicy(nn.Module):
         batch: dict[str, Tensor],
         memory: MemoryState,
         segment_length: int,
-        whole: tuple[Tensor, int] | None = None,
+        whole: tuple[Tensor, Tensor] | None = None,
     ) -> tuple[Losses, MemoryState]:
         """Computes the loss of a run of segments, with the gradient through the memory.
 
@@ -130,37 +132,45 @@ class SequencePolicy(nn.Module):
         Args:
             batch: As for `predict`, and ``mask`` [B, T], true at real steps; T is a multiple of the
                 segment's length.
-            memory: The memory before the first segment.
+            memory: The memory before the first segment. It may have more rows than the batch.
             segment_length: Steps in a segment, K.
-            whole: Real steps and segments of the whole trajectory that this run is a part of, so
-                that the losses of the parts add up to the mean over the whole; None: of this run.
+            whole: What `count_real` gives for the whole batch that this run of segments is a part
+                of, so that the losses of the parts add up to the mean over the whole; None: for
+                this run.
 
         Returns:
-            The losses and the memory after the last segment.
+            The losses, and the memory after the last segment, of the rows it was read in: rows at
+            the end of the batch that have no real step left are left out of a segment.
         """
         mask = batch["mask"]
-        losses, hits, costs = [], [], []
-        for start in range(0, mask.shape[1], segment_length):
-            stop = start + segment_length
-            segment = {name: value[:, start:stop] for name, value in batch.items()}
+        left = _rows_left(mask, segment_length)
+        loss, hits, cost = [], [], []
+        for number, rows in enumerate(left):
+            part = slice(number * segment_length, (number + 1) * segment_length)
+            segment = {name: value[:rows, part] for name, value in batch.items()}
             before = memory.detach("cache")
+            if rows < before.batch_size:
+                before = before.rows(slice(0, rows))
             prediction, memory = self.predict(segment, before)
-            action = segment["action"]
-            losses.append(self.head.loss(prediction, action, self.config.label_smoothing))
-            hits.append(self.head.correct(prediction.detach(), action))
-            cost = self.model.regularizer(before, memory)
-            if cost is not None:
-                costs.append(cost)
-        # Averaged over the real steps of the whole batch, so that padding weighs nothing and a
-        # batch without any gives zero instead of a division by zero.
-        real = mask.float()
-        num_steps, num_segments = whole or (real.sum(), len(losses))
+            # Averaged over the real steps of the whole batch, so that padding weighs nothing, and a
+            # batch without any gives zero instead of a division by zero.
+            real, action = segment["mask"], segment["action"]
+            losses = self.head.loss(prediction, action, self.config.label_smoothing)
+            loss.append((losses * real).sum())
+            hits.append((self.head.correct(prediction.detach(), action) * real).sum())
+            change_B = self.model.regularizer(before, memory)
+            if change_B is not None:
+                # What is written in a segment that is not whole is never read.
+                cost.append((change_B * real.all(dim=1)).sum())
+        num_steps, num_segments = whole or count_real(mask, segment_length)
         count = num_steps.clamp(min=1)
-        prediction_loss = (torch.cat(losses, dim=1) * real).sum() / count
-        accuracy = (torch.cat(hits, dim=1) * real).sum() / count
-        regularizer = torch.stack(costs).sum() / num_segments if costs else 0 * prediction_loss
+        prediction_loss = torch.stack(loss).sum() / count
+        accuracy = torch.stack(hits).sum() / count
+        regularizer = 0 * prediction_loss
+        if cost:
+            regularizer = torch.stack(cost).sum() / num_segments.clamp(min=1)
         total = prediction_loss + regularizer
-        return Losses(total, prediction_loss, accuracy, regularizer, real.sum()), memory
+        return Losses(total, prediction_loss, accuracy, regularizer, mask.sum()), memory
 
     def acting_state(self, batch_size: int) -> ActingState:
         """Returns the state to begin acting with in `batch_size` environments."""
@@ -213,3 +223,22 @@ class SequencePolicy(nn.Module):
             prediction,
             replace(state, memory=memory, previous_action_B=action, return_to_go_B=return_to_go),
         )
+
+
+def count_real(mask_BT: Tensor, segment_length: int) -> tuple[Tensor, Tensor]:
+    """Counts the real steps of a batch, and its segments that have nothing else."""
+    whole_BN = mask_BT.unflatten(1, (-1, segment_length)).all(-1)
+    return mask_BT.sum(), whole_BN.sum()
+
+
+def _rows_left(mask_BT: Tensor, segment_length: int) -> list[int]:
+    """How many rows, counted from the first, each segment must still be read in.
+
+    A row whose real steps are over needs no more segments. Rows are left out from the end only, so
+    a batch that is sorted by length saves the most.
+    """
+    segments_BN = mask_BT.unflatten(1, (-1, segment_length)).any(-1)
+    remaining_BN = segments_BN.flip(1).cummax(1).values.flip(1)
+    order = torch.arange(1, len(mask_BT) + 1, device=mask_BT.device)[:, None]
+    rows: list[int] = (remaining_BN * order).amax(0).clamp(min=1).tolist()
+    return rows

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, get_args
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from retain.core.errors import ConfigError
 from retain.memory import MemoryState, ModelConfig, SequenceModel, cache, clock
 from retain.models import MODELS
+from retain.nn.checks import check_choice, check_positive, check_probability
 from retain.nn.gpt import GPTActivation, GPTBlock
 
 
@@ -74,9 +75,10 @@ class DecisionTransformer(SequenceModel):
 
     def __init__(self, config: DecisionTransformerConfig, *, tokens_per_step: int):
         super().__init__()
-        for name in ("width", "context_length", "num_layers", "num_heads", "max_timestep"):
-            if getattr(config, name) < 1:
-                raise ConfigError(f"model.{name} must be at least 1, not {getattr(config, name)}")
+        positive = ("width", "context_length", "num_layers", "num_heads", "max_timestep")
+        check_positive(config, *positive)
+        check_probability(config, "dropout")
+        check_choice(config, "activation", get_args(GPTActivation))
         if config.width % config.num_heads:
             raise ConfigError(
                 f"model.num_heads={config.num_heads} does not divide model.width={config.width}; "

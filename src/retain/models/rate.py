@@ -16,7 +16,9 @@ from torch import Tensor, nn
 
 from retain.memory import ModelConfig
 from retain.models import MODELS
-from retain.nn.segments import SegmentConfig, SegmentRecurrence, SegmentState
+from retain.nn.checks import check_positive
+from retain.nn.segment_state import SegmentState
+from retain.nn.segments import SegmentConfig, SegmentRecurrence
 from retain.nn.valve import Valve, ValveConfig
 
 
@@ -46,6 +48,7 @@ class RATE(SegmentRecurrence):
     Config: ClassVar[type[ModelConfig]] = RATEConfig
 
     def __init__(self, config: RATEConfig, *, tokens_per_step: int):
+        check_positive(config, "width")
         valve = Valve(config.valve, config.width) if config.num_memory_tokens else None
         super().__init__(
             config,

@@ -3,7 +3,7 @@
 All positions are indices into one buffer, so that the distance between a query and a key is the
 difference of their indices.
 
-Axes: B batch, L queries, S keys, P distances, H heads, D width, E head width.
+Axes: B batch, L queries, S keys, H heads, D width, E head width.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from retain.nn.positions import RelativePositions
+from retain.nn.positions import Positions
 
 
 class RelativeAttention(nn.Module):
@@ -27,7 +26,7 @@ class RelativeAttention(nn.Module):
         width: Width D of the tokens.
         num_heads: Number of heads H.
         head_width: Width E of one head.
-        dropout: Dropout of the output and of the positions.
+        dropout: Dropout of the output.
         attention_dropout: Dropout of the attention weights.
     """
 
@@ -63,10 +62,10 @@ class RelativeAttention(nn.Module):
         value_BHSE: Tensor,
         *,
         start: int | Tensor,
-        positions: RelativePositions,
+        positions: Positions,
         content_bias_HE: Tensor,
         position_bias_HE: Tensor,
-        blocked: Tensor,
+        mask: Tensor,
     ) -> Tensor:
         """Reads the values.
 
@@ -75,67 +74,29 @@ class RelativeAttention(nn.Module):
             key_BHSE: Keys at the buffer indices 0, 1, ...
             value_BHSE: Values of the keys.
             start: Index of the first query; one number, or one for each row.
-            positions: Encodings of distances.
+            positions: Encodings of indices.
             content_bias_HE: The bias u.
             position_bias_HE: The bias v.
-            blocked: True where a query must not see a key; broadcastable to [B, H, L, S].
+            mask: Minus infinity where a query must not see a key, else 0; broadcastable to
+                [B, H, L, S].
 
         Returns:
             The result of the output projection, after dropout, [B, L, D].
         """
-        batch, _, length, _ = query_BHLE.shape
-        scale = 1.0 / math.sqrt(self.head_width)
-        score = self._position_score(
-            (query_BHLE + position_bias_HE[:, None]) * scale, key_BHSE.shape[2], start, positions
+        batch, heads, length, width = query_BHLE.shape
+        keys = key_BHSE.shape[2]
+        scale = 1.0 / math.sqrt(width)
+        weight_HED = self.position.weight.view(heads, width, -1)
+        vector = (query_BHLE + position_bias_HE[:, None]) @ (weight_HED * scale)
+        score = positions.turned(vector, start) @ positions.keys(keys, vector).t() + mask
+        query = query_BHLE + content_bias_HE[:, None]
+        score = torch.baddbmm(
+            score.view(-1, length, keys),
+            query.reshape(-1, length, width),
+            key_BHSE.reshape(-1, keys, width).transpose(1, 2),
+            alpha=scale,
         )
-        score = score.masked_fill(blocked, -math.inf)
-        query = (query_BHLE + content_bias_HE[:, None]) * scale
-        weight = torch.softmax(score + query @ key_BHSE.transpose(2, 3), dim=-1)
-        weight = self.attention_dropout(weight)
-        read = (weight @ value_BHSE).transpose(1, 2).reshape(batch, length, -1)
+        weight = self.attention_dropout(torch.softmax(score, dim=-1))
+        read = weight @ value_BHSE.reshape(-1, keys, width)
+        read = read.view(batch, heads, length, width).transpose(1, 2).reshape(batch, length, -1)
         return self.dropout(self.out(read))
-
-    def _position_score(
-        self, query_BHLE: Tensor, num_keys: int, start: int | Tensor, positions: RelativePositions
-    ) -> Tensor:
-        length = query_BHLE.shape[2]
-        if isinstance(start, int):
-            # Distances from the last query back to key 0, down to the furthest one ahead that an
-            # unmasked pair has; what lies beyond is masked, so its score may be anything.
-            furthest = start + length - 1
-            nearest = max(start - num_keys + 1, -positions.ahead)
-            score = query_BHLE @ self._distances(positions, furthest, nearest)
-            return skew(score, num_keys)
-        furthest = int(start.max()) + length - 1
-        score = query_BHLE @ self._distances(positions, furthest, -positions.ahead)
-        index = start[:, None, None] + torch.arange(length, device=score.device)[:, None]
-        distance = index - torch.arange(num_keys, device=score.device)
-        column = (furthest - distance).clamp(0, score.shape[-1] - 1)
-        return score.gather(-1, column[:, None].expand(-1, self.num_heads, -1, -1))
-
-    def _distances(self, positions: RelativePositions, furthest: int, nearest: int) -> Tensor:
-        encoding = self.dropout(positions.between(furthest, nearest))
-        projected = self.position(encoding).view(-1, self.num_heads, self.head_width)
-        return projected.permute(1, 2, 0)
-
-
-def skew(score_P: Tensor, num_keys: int) -> Tensor:
-    """Moves scores by distance to the places of their keys.
-
-    Args:
-        score_P: [..., L, P]: column c of query i is the score at distance ``start + L - 1 - c``.
-        num_keys: Number S of keys.
-
-    Returns:
-        [..., L, S]: column j of query i is the score at distance ``start + i - j``, which is column
-        ``L - 1 - i + j`` of the argument. Columns past its end count as zero.
-    """
-    *lead, length, columns = score_P.shape
-    full = length - 1 + num_keys
-    padded = F.pad(score_P, (0, full - columns))
-    if length == 1:
-        return padded
-    # One row further down starts one column further left: read rows that are one shorter.
-    flat = padded.reshape(*lead, length * full)
-    shifted = flat[..., length - 1 : length - 1 + length * (full - 1)]
-    return shifted.reshape(*lead, length, full - 1)[..., :num_keys]

@@ -18,8 +18,8 @@ from retain.core.errors import ConfigError
 def encode(space: gym.Space, width: int, *, what: str) -> nn.Module:
     """Returns a module that maps points of a space, [..., *shape], to vectors [..., D].
 
-    Boxes of bytes with two or three axes are images and get a convolution stack; other boxes are
-    flattened and get a linear layer; discrete spaces get an embedding.
+    Boxes of bytes with two or three axes, of at least 3x3 pixels, are images and get a convolution
+    stack; other boxes are flattened and get a linear layer; discrete spaces get an embedding.
 
     Args:
         space: The space.
@@ -32,13 +32,24 @@ def encode(space: gym.Space, width: int, *, what: str) -> nn.Module:
     if isinstance(space, spaces.Discrete):
         return IndexEncoder(int(space.n), int(space.start), width)
     if isinstance(space, spaces.Box):
-        if space.dtype == "uint8" and len(space.shape) in (2, 3):
+        if space.dtype == "uint8" and _is_image(space.shape):
             return ImageEncoder(space.shape, width)
         return VectorEncoder(space.shape, width)
     raise ConfigError(
         f"{what} space {space} is not supported; use Box or Discrete, "
         "for example with gymnasium.wrappers.FlattenObservation"
     )
+
+
+def _is_image(shape: tuple[int, ...]) -> bool:
+    return len(shape) in (2, 3) and min(_channels_first(shape)[1:]) >= 3
+
+
+def _channels_first(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Returns (channels, height, width); the channels are the shorter one of both ends."""
+    if len(shape) == 2:
+        return (1, *shape)
+    return (shape[2], shape[0], shape[1]) if shape[2] < shape[0] else shape
 
 
 class VectorEncoder(nn.Module):
@@ -87,10 +98,7 @@ class ImageEncoder(nn.Module):
         super().__init__()
         self.shape = shape
         self.channels_last = len(shape) == 3 and shape[2] < shape[0]
-        if len(shape) == 2:
-            shape = (1, *shape)
-        elif self.channels_last:
-            shape = (shape[2], shape[0], shape[1])
+        shape = _channels_first(shape)
         if min(shape[1:]) >= 36:
             layers = [(32, 8, 4), (64, 4, 2), (64, 3, 1)]
         else:

@@ -76,28 +76,34 @@ class ContinuousHead(ActionHead):
     """Means within the bounds of a box of actions; squared error.
 
     Args:
-        space: The action space; unbounded sides are left unbounded.
+        space: The action space; a component without two finite bounds is predicted unbounded.
         width: Width D of the outputs.
     """
 
     low: Tensor
     high: Tensor
+    bounded: Tensor
+    base: Tensor
+    span: Tensor
 
     def __init__(self, space: spaces.Box, width: int):
         super().__init__()
         self.shape = space.shape
         self.linear = nn.Linear(width, int(np.prod(space.shape)))
-        self.bounded = bool(np.isfinite(space.low).all() and np.isfinite(space.high).all())
-        dtype = torch.get_default_dtype()
-        self.register_buffer("low", torch.as_tensor(space.low, dtype=dtype), persistent=False)
-        self.register_buffer("high", torch.as_tensor(space.high, dtype=dtype), persistent=False)
+        bounded = np.isfinite(space.low) & np.isfinite(space.high)
+        # Finite where there is no bound, or the unused result would make the gradient NaN.
+        low, high = np.where(bounded, space.low, 0.0), np.where(bounded, space.high, 1.0)
+        buffers = {"low": space.low, "high": space.high, "base": low, "span": high - low}
+        for name, values in buffers.items():
+            tensor = torch.as_tensor(values, dtype=torch.get_default_dtype())
+            self.register_buffer(name, tensor, persistent=False)
+        self.register_buffer("bounded", torch.as_tensor(bounded), persistent=False)
 
     def forward(self, y: Tensor) -> Tensor:
         """Maps outputs [..., D] to actions [..., *shape]."""
         action = self.linear(y).view(*y.shape[:-1], *self.shape)
-        if not self.bounded:
-            return action
-        return self.low + (self.high - self.low) * (torch.tanh(action) + 1) / 2
+        squashed = self.base + self.span * (torch.tanh(action) + 1) / 2
+        return torch.where(self.bounded, squashed, action)
 
     def loss(self, prediction: Tensor, action: Tensor, label_smoothing: float) -> Tensor:
         """Squared error of each step, averaged over the action's components, [...]."""
@@ -109,8 +115,8 @@ class ContinuousHead(ActionHead):
         return -self.loss(prediction, action, 0.0)
 
     def choose(self, prediction: Tensor, *, sample: bool) -> Tensor:
-        """The predicted action; there is no distribution to sample from."""
-        return prediction
+        """The predicted action, made to fit the bounds; there is no distribution to sample from."""
+        return prediction.clamp(self.low, self.high)
 
 
 def action_head(space: gym.Space, width: int) -> ActionHead:

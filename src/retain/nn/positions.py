@@ -1,6 +1,6 @@
-"""Sinusoidal encodings of signed distances.
+"""Sinusoidal encodings, and scores by distance made from encodings of places.
 
-Axes: P distances, D width.
+Axes: B batch, H heads, L queries, S keys, D width.
 """
 
 from __future__ import annotations
@@ -9,32 +9,58 @@ import torch
 from torch import Tensor, nn
 
 
-class RelativePositions(nn.Module):
-    """Encodings of the distance from a query back to a key, as in Transformer-XL.
+class Positions(nn.Module):
+    """Encodings of the places of a buffer, for scores that depend on distance alone.
 
-    The encoding of distance p is [sin(p w), cos(p w)] with w_i = 10000^(-2i/D), the two halves side
-    by side (Dai et al. 2019, arXiv 1901.02860). Distances may be negative: memory tokens attend to
-    each other in both directions, and a key that comes later has a distance below zero. (The
-    published code reads another row's score there.)
+    The encoding of a number p is ``r(p) = [sin(p w), cos(p w)]`` with ``w_i = 10000^(-2i/D)``, the
+    two halves side by side. Transformer-XL scores a query at i and a key at j by ``a . r(i - j)``
+    with some vector a of the query (Dai et al. 2019, arXiv 1901.02860, section 3.3). By the
+    addition theorems this is ``turned(a, i) . r(j)``, a plain product with the encoding of the
+    key's place: no table of distances, no shifting of rows, and rows of a batch may stand at
+    different places. Distances may be negative: memory tokens attend to each other in both
+    directions. (The published code reads another row's score there.)
 
     Args:
         width: Width D of an encoding; even.
-        furthest: The largest distance back.
-        ahead: The largest distance ahead.
+        length: Number of places.
     """
 
-    def __init__(self, width: int, furthest: int, ahead: int):
+    def __init__(self, width: int, length: int):
         super().__init__()
         frequency = 10000.0 ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
-        distance = torch.arange(furthest, -ahead - 1, -1, dtype=torch.float64)
-        angle = distance[:, None] * frequency
-        table = torch.cat([angle.sin(), angle.cos()], dim=-1)
-        self.furthest = furthest
-        self.ahead = ahead
-        self.table_PD: Tensor
-        self.register_buffer("table_PD", table.to(torch.get_default_dtype()), persistent=False)
+        angle = torch.arange(length, dtype=torch.float64)[:, None] * frequency
+        # Not a buffer: casting a module to double precision would keep what single had rounded.
+        self._exact_SD = torch.cat([angle.sin(), angle.cos()], dim=-1)
+        self._rounded: dict[tuple[torch.dtype, torch.device], Tensor] = {}
 
-    def between(self, furthest: int, nearest: int) -> Tensor:
-        """Returns the encodings of the distances furthest, furthest-1, ..., nearest; [P, D]."""
-        start = self.furthest - furthest
-        return self.table_PD[start : self.furthest - nearest + 1]
+    def turned(self, a_BHLD: Tensor, start: int | Tensor) -> Tensor:
+        """Turns vectors of queries by the queries' places.
+
+        Args:
+            a_BHLD: The vectors.
+            start: Place of the first query; one number, or one for each row of the batch.
+
+        Returns:
+            [B, H, L, D], whose product with ``r(j)`` is the score at distance i - j.
+        """
+        table_SD, length = self._table(a_BHLD), a_BHLD.shape[2]
+        if isinstance(start, int):
+            place = table_SD[start : start + length]
+        else:
+            index = start[:, None] + torch.arange(length, device=start.device)
+            place = table_SD[index][:, None]
+        sine, cosine = place.chunk(2, dim=-1)
+        of_sine, of_cosine = a_BHLD.chunk(2, dim=-1)
+        return torch.cat(
+            [of_cosine * sine - of_sine * cosine, of_sine * sine + of_cosine * cosine], dim=-1
+        )
+
+    def keys(self, num_keys: int, like: Tensor) -> Tensor:
+        """Returns the encodings of the places 0 to S - 1, [S, D], of the type of `like`."""
+        return self._table(like)[:num_keys]
+
+    def _table(self, like: Tensor) -> Tensor:
+        key = (like.dtype, like.device)
+        if key not in self._rounded:
+            self._rounded[key] = self._exact_SD.to(like.device, like.dtype)
+        return self._rounded[key]

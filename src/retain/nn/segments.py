@@ -19,19 +19,22 @@ of the valve's carry.
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import cast, get_args
 
 import torch
 from torch import Tensor, nn
 
 from retain.core.errors import ConfigError
-from retain.memory import MemoryState, ModelConfig, SequenceModel, cache, carry, clock, slots
+from retain.memory import ModelConfig, SequenceModel
 from retain.nn.attention import RelativeAttention
 from retain.nn.blocks import Block, BlockKind
-from retain.nn.positions import RelativePositions
+from retain.nn.checks import check_choice, check_positive, check_probability
+from retain.nn.positions import Positions
+from retain.nn.segment_state import SegmentState, Work
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,28 +64,6 @@ class SegmentConfig(ModelConfig):
 
     twofold_residual: bool = False
     """Add the attention's input twice, as the published RATE code does."""
-
-
-@dataclass(frozen=True)
-class SegmentState(MemoryState):
-    """Where a row is: its memory, what it has cached, and how far it is into the segment."""
-
-    memory_BMD: Tensor = slots()
-    """The memory that the present segment is read with."""
-    carry_BMQ: Tensor = carry()
-    """What the valve keeps besides (cells of an LSTM valve); mostly zero wide."""
-    hidden_BCD: tuple[Tensor, ...] = cache()
-    """Inputs of each layer in earlier segments, the latest last."""
-    keys_BHSE: tuple[Tensor, ...] = cache()
-    """Keys of each layer by buffer index; meaningful below cache + M + clock."""
-    values_BHSE: tuple[Tensor, ...] = cache()
-    """Values of each layer, likewise."""
-    inputs_BSD: tuple[Tensor, ...] = cache()
-    """Inputs of each layer in the present segment, read tokens first; kept if C > 0."""
-    clock_B: Tensor = clock()
-    """Tokens read in the present segment, 0 to S - 1."""
-    hidden_length_B: Tensor = clock()
-    """How many rows of ``hidden_BCD`` are filled, counted from the end."""
 
 
 class SegmentRecurrence(SequenceModel):
@@ -120,9 +101,7 @@ class SegmentRecurrence(SequenceModel):
         self.carry_width = carry_width
         self.first_token = cache_length + num_memory_tokens
         self.buffer_length = self.first_token + self.segment_length
-        self.positions = RelativePositions(
-            config.width, self.buffer_length + num_memory_tokens - 1, max(num_memory_tokens - 1, 0)
-        )
+        self.positions = Positions(config.width, self.buffer_length + num_memory_tokens)
         shape = (config.num_heads, config.head_width)
         self.content_bias_HE = nn.Parameter(nn.init.xavier_uniform_(torch.empty(shape)))
         self.position_bias_HE = nn.Parameter(nn.init.xavier_uniform_(torch.empty(shape)))
@@ -147,8 +126,8 @@ class SegmentRecurrence(SequenceModel):
             for _ in range(config.num_layers)
         )
         self.dropout = nn.Dropout(config.dropout)
-        self.segment_blocked: Tensor
-        self.register_buffer("segment_blocked", self._segment_mask(), persistent=False)
+        self.segment_mask: Tensor
+        self.register_buffer("segment_mask", self._segment_mask(), persistent=False)
 
     @abstractmethod
     def first_memory(self) -> Tensor:
@@ -201,7 +180,7 @@ class SegmentRecurrence(SequenceModel):
     ) -> tuple[Tensor, SegmentState]:
         """See `SequenceModel.forward`."""
         length = x_BLD.shape[1]
-        work = _Work(state, donate)
+        work = Work(state, donate)
         resets = [] if reset_BL is None else reset_BL.any(0).nonzero().flatten().tolist()
         outputs, at = [], 0
         while at < length:
@@ -221,17 +200,17 @@ class SegmentRecurrence(SequenceModel):
 
     # -- the segment at once -------------------------------------------------------------------
 
-    def _whole_segment(self, x_BLD: Tensor, work: _Work) -> Tensor:
+    def _whole_segment(self, x_BLD: Tensor, work: Work) -> Tensor:
         memory, cached = work.memory_BMD, self.cache_length
         sequence = self.dropout(torch.cat([memory, x_BLD, memory], dim=1))
-        blocked = self.segment_blocked | self._empty_cache(work, self.segment_blocked.shape[1])
+        mask = self._with_empty_cache(self.segment_mask, work)
 
         def attend(layer: int, normed_BLD: Tensor) -> Tensor:
             query, key, value = self._attention(layer).project(normed_BLD)
             if cached:
                 _, old_key, old_value = self._project_hidden(layer, work.hidden_BCD[layer])
                 key, value = torch.cat([old_key, key], 2), torch.cat([old_value, value], 2)
-            return self._attend(layer, query, key, value, cached, blocked)
+            return self._attend(layer, query, key, value, cached, mask)
 
         y, inputs = self._layers(sequence, attend)
         if cached:
@@ -249,18 +228,18 @@ class SegmentRecurrence(SequenceModel):
         return y[:, tokens : tokens + self.segment_length]
 
     def _segment_mask(self) -> Tensor:
-        """True where [read | segment | write] must not see [cache | read | segment | write]."""
+        """Minus infinity where [read | segment | write] must not see the whole buffer."""
         tokens, cached, segment = self.num_memory_tokens, self.cache_length, self.segment_length
         queries = tokens + segment + tokens
         blocked = torch.ones(queries, cached + queries, dtype=torch.bool).triu(1 + cached)
         for memory in (slice(0, tokens), slice(tokens + segment, queries)):
             blocked[memory, cached + memory.start : cached + memory.stop] = False
             blocked[memory, :cached] = True
-        return blocked
+        return _mask(blocked)
 
     # -- token by token ------------------------------------------------------------------------
 
-    def _append(self, x_BLD: Tensor, work: _Work, clocks: list[int]) -> Tensor:
+    def _append(self, x_BLD: Tensor, work: Work, clocks: list[int]) -> Tensor:
         """Reads tokens that lie within the present segment of every row."""
         self._prime(work, [row for row, c in enumerate(clocks) if c == 0])
         length = x_BLD.shape[1]
@@ -274,15 +253,13 @@ class SegmentRecurrence(SequenceModel):
         else:
             start = self.first_token + work.clock_B
             blocked = (columns > (start[:, None] + steps)[:, :, None])[:, None]
-        blocked = blocked | self._empty_cache(work, limit)
+        mask = self._with_empty_cache(_mask(blocked).to(x_BLD.dtype), work)
 
         def attend(layer: int, normed_BLD: Tensor) -> Tensor:
             query, key, value = self._attention(layer).project(normed_BLD)
             keys = work.write("keys", layer, key, start, dim=2)
             values = work.write("values", layer, value, start, dim=2)
-            return self._attend(
-                layer, query, keys[:, :, :limit], values[:, :, :limit], start, blocked
-            )
+            return self._attend(layer, query, keys[:, :, :limit], values[:, :, :limit], start, mask)
 
         y, inputs = self._layers(self.dropout(x_BLD), attend)
         if self.cache_length:
@@ -291,7 +268,7 @@ class SegmentRecurrence(SequenceModel):
         work.clock_B = work.clock_B + length
         return y
 
-    def _prime(self, work: _Work, rows: list[int]) -> None:
+    def _prime(self, work: Work, rows: list[int]) -> None:
         """Fills the buffers of rows at a segment's start: the cache, then the read tokens."""
         if not rows or self.first_token == 0:
             return
@@ -307,8 +284,7 @@ class SegmentRecurrence(SequenceModel):
             query, key, value = self._attention(layer).project(normed_BLD)
             work.write("keys", layer, key, cached, dim=2, rows=rows)
             work.write("values", layer, value, cached, dim=2, rows=rows)
-            nothing = torch.zeros((), dtype=torch.bool, device=query.device)
-            return self._attend(layer, query, key, value, 0, nothing)
+            return self._attend(layer, query, key, value, 0, query.new_zeros(()))
 
         if self.num_memory_tokens:
             _, inputs = self._layers(self.dropout(some(work.memory_BMD)), attend)
@@ -316,19 +292,20 @@ class SegmentRecurrence(SequenceModel):
                 for layer, x in enumerate(inputs):
                     work.write("inputs", layer, x, 0, dim=1, rows=rows)
 
-    def _close(self, work: _Work, rows: list[int]) -> None:
+    def _close(self, work: Work, rows: list[int]) -> None:
         """Ends the segment of rows that have read all of its tokens: runs the write tokens."""
         if not rows:
             return
         some, put = work.pick(rows), work.put(rows)
         memory, cached = some(work.memory_BMD), self.cache_length
         columns = torch.arange(self.buffer_length + self.num_memory_tokens, device=memory.device)
+        mask = _mask(columns < cached).to(memory.dtype)
 
         def attend(layer: int, normed_BLD: Tensor) -> Tensor:
             query, key, value = self._attention(layer).project(normed_BLD)
             key = torch.cat([some(work.keys[layer]), key], dim=2)
             value = torch.cat([some(work.values[layer]), value], dim=2)
-            return self._attend(layer, query, key, value, self.buffer_length, columns < cached)
+            return self._attend(layer, query, key, value, self.buffer_length, mask)
 
         written, inputs = memory, [memory] * self.config.num_layers
         if self.num_memory_tokens:
@@ -346,7 +323,7 @@ class SegmentRecurrence(SequenceModel):
             work.carry_BMQ = put(work.carry_BMQ, next_carry)
         work.clock_B = put(work.clock_B, torch.zeros_like(some(work.clock_B)))
 
-    def _reset(self, work: _Work, reset_B: Tensor) -> None:
+    def _reset(self, work: Work, reset_B: Tensor) -> None:
         # Keys, values and inputs need no reset: at clock 0 nothing of them is read.
         fresh = self.initial_state(reset_B.shape[0])
         mask = reset_B[:, None, None]
@@ -380,7 +357,7 @@ class SegmentRecurrence(SequenceModel):
         key: Tensor,
         value: Tensor,
         start: int | Tensor,
-        blocked: Tensor,
+        mask: Tensor,
     ) -> Tensor:
         return self._attention(layer).attend(
             query,
@@ -390,7 +367,7 @@ class SegmentRecurrence(SequenceModel):
             positions=self.positions,
             content_bias_HE=self.content_bias_HE,
             position_bias_HE=self.position_bias_HE,
-            blocked=blocked,
+            mask=mask,
         )
 
     def _project_hidden(self, layer: int, hidden_BCD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -398,105 +375,31 @@ class SegmentRecurrence(SequenceModel):
         # it out in the reordered blocks.
         return self._attention(layer).project(self._block(layer).attention_input(hidden_BCD))
 
-    def _empty_cache(self, work: _Work, num_columns: int) -> Tensor:
-        """True at the columns of cache places that hold nothing yet, [B, 1, 1, columns]."""
-        columns = torch.arange(num_columns, device=work.clock_B.device)
+    def _with_empty_cache(self, mask: Tensor, work: Work) -> Tensor:
+        """Adds to a mask the places of the cache that hold nothing yet."""
         if self.cache_length == 0:
-            return torch.zeros((), dtype=torch.bool, device=columns.device)
+            return mask
+        columns = torch.arange(mask.shape[-1], device=mask.device)
         empty = self.cache_length - work.hidden_length_B
-        return (columns < empty[:, None])[:, None, None]
-
-
-class _Work:
-    """The parts of a state while a call is at work on them."""
-
-    def __init__(self, state: SegmentState, donate: bool):
-        self.memory_BMD, self.carry_BMQ = state.memory_BMD, state.carry_BMQ
-        self.clock_B, self.hidden_length_B = state.clock_B, state.hidden_length_B
-        self.hidden_BCD = list(state.hidden_BCD)
-        self.keys, self.values = list(state.keys_BHSE), list(state.values_BHSE)
-        self.inputs = list(state.inputs_BSD)
-        self._in_place = torch.is_inference_mode_enabled() or not torch.is_grad_enabled()
-        self._ours: set[tuple[str, int]] = set()
-        if donate and self._in_place:
-            for name in ("keys", "values", "inputs"):
-                # A buffer never written yet is a view of one zero, which must be copied first.
-                tensors = enumerate(getattr(self, name))
-                self._ours |= {(name, n) for n, tensor in tensors if 0 not in tensor.stride()}
-
-    def state(self) -> SegmentState:
-        return SegmentState(
-            memory_BMD=self.memory_BMD,
-            carry_BMQ=self.carry_BMQ,
-            hidden_BCD=tuple(self.hidden_BCD),
-            keys_BHSE=tuple(self.keys),
-            values_BHSE=tuple(self.values),
-            inputs_BSD=tuple(self.inputs),
-            clock_B=self.clock_B,
-            hidden_length_B=self.hidden_length_B,
-        )
-
-    def write(
-        self,
-        name: str,
-        layer: int,
-        new: Tensor,
-        start: int | Tensor,
-        *,
-        dim: int,
-        rows: list[int] | None = None,
-    ) -> Tensor:
-        """Writes `new` into a buffer from index `start` on along `dim`; returns the buffer.
-
-        With gradients every write makes a new tensor, since the graph keeps the old one.
-        """
-        buffers = getattr(self, name)
-        if not self._in_place or (name, layer) not in self._ours:
-            buffers[layer] = buffers[layer].clone(memory_format=torch.contiguous_format)
-            self._ours.add((name, layer))
-        buffer, length = buffers[layer], new.shape[dim]
-        new = new.to(buffer.dtype)
-        if isinstance(start, int):
-            place = buffer.narrow(dim, start, length)
-            if rows is None or len(rows) == buffer.shape[0]:
-                place.copy_(new)
-            else:
-                place[rows] = new
-        else:
-            index = start[:, None] + torch.arange(length, device=start.device)
-            row = torch.arange(buffer.shape[0], device=start.device)[:, None]
-            # Move the written axis next to the rows, so that one index pair names the places.
-            buffer.transpose(1, dim)[row, index] = new.transpose(1, dim)
-        return buffer
-
-    def pick(self, rows: list[int]) -> Callable[[Tensor], Tensor]:
-        """Returns the function that takes the rows of a tensor."""
-        every = len(rows) == self.clock_B.shape[0]
-        return lambda tensor: tensor if every else tensor[rows]
-
-    def put(self, rows: list[int]) -> Callable[[Tensor, Tensor], Tensor]:
-        """Returns the function that replaces the rows of a tensor, out of place."""
-        every = len(rows) == self.clock_B.shape[0]
-
-        def replace(tensor: Tensor, new: Tensor) -> Tensor:
-            new = new.to(tensor.dtype)
-            if every:
-                return new
-            index = torch.tensor(rows, device=tensor.device)
-            return tensor.index_copy(0, index, new)
-
-        return replace
+        empty_BS = (columns < empty[:, None])[:, None, None]
+        return mask.masked_fill(empty_BS, -math.inf)
 
 
 def _after(columns: list[int], at: int) -> list[int]:
     return [column for column in columns if column > at][:1]
 
 
+def _mask(blocked: Tensor) -> Tensor:
+    """Minus infinity where true, else 0."""
+    zeros = torch.zeros(blocked.shape, device=blocked.device)
+    return zeros.masked_fill(blocked, -math.inf)
+
+
 def _check_sizes(config: SegmentConfig, num_memory_tokens: int, cache_length: int) -> None:
-    positive = ("width", "context_length", "num_layers", "num_heads", "head_width")
-    for name in positive:
-        if getattr(config, name) < 1:
-            raise ConfigError(f"model.{name} must be at least 1, not {getattr(config, name)}")
+    positive = ("width", "context_length", "num_layers", "num_heads", "head_width", "feed_forward")
+    check_positive(config, *positive)
+    check_probability(config, "dropout", "attention_dropout")
+    check_choice(config, "block", get_args(BlockKind))
     if config.width % 2:
         raise ConfigError(f"model.width must be even for sinusoidal positions, not {config.width}")
     if num_memory_tokens < 0:

@@ -6,13 +6,14 @@ Axes: B batch, M memory tokens, D width, C width of the valve's own carry (0 for
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor, nn
 
 from retain.core.errors import ConfigError
 from retain.nn.blocks import Gate
+from retain.nn.checks import check_choice, check_positive, check_probability
 
 ValveKind: TypeAlias = Literal[
     "cross_attention",
@@ -57,7 +58,7 @@ class ValveConfig:
     """quantized_gate: half-width of the uniform noise added before rounding, in training only and
     in half of the rows; it pushes held values away from the edge where rounding would flip them."""
 
-    cost: float = 0.3
+    cost: float = 0.1
     """quantized_gate: weight of the mean change |M' - M| of a segment in the loss."""
 
 
@@ -72,11 +73,15 @@ class Valve(nn.Module):
         width: Width D of the memory tokens.
 
     Raises:
-        ConfigError: If the width does not divide into the heads.
+        ConfigError: If a setting does not make sense, or the width does not divide into the heads.
     """
 
     def __init__(self, config: ValveConfig, width: int):
         super().__init__()
+        check_choice(config, "kind", get_args(ValveKind), "model.valve")
+        check_choice(config, "activation", ACTIVATIONS, "model.valve")
+        check_positive(config, "num_heads", prefix="model.valve")
+        check_probability(config, "dropout", prefix="model.valve")
         self.config = config
         self.kind = config.kind
         self.activation = ACTIVATIONS[config.activation]()
@@ -135,10 +140,10 @@ class Valve(nn.Module):
         return hidden.view(batch, tokens, width), cell.view(batch, tokens, width)
 
     def regularizer(self, memory_BMD: Tensor, next_memory_BMD: Tensor) -> Tensor | None:
-        """The cost of changing the memory over one segment; None for kinds without one."""
+        """The cost of changing the memory over one segment, [B]; None for kinds without one."""
         if self.kind != "quantized_gate" or self.config.cost == 0:
             return None
-        return self.config.cost * (next_memory_BMD - memory_BMD).abs().mean()
+        return self.config.cost * (next_memory_BMD - memory_BMD).abs().mean(dim=(1, 2))
 
     def _attend(self, query_BMD: Tensor, keys_BMD: Tensor) -> Tensor:
         return self.attention(query_BMD, keys_BMD, keys_BMD, need_weights=False)[0]

@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from retain.agents.sequence_policy import SequencePolicy
+from retain.agents.sequence_policy import SequencePolicy, count_real
 from retain.collection import collect
 from retain.core.errors import ConfigError, TrainingError
 from retain.data.pack import Pack, open_pack
@@ -113,7 +114,7 @@ class _Segments(nn.Module):
         batch: dict[str, Tensor],
         carrier: _Carrier,
         segment_length: int,
-        whole: tuple[Tensor, int] | None,
+        whole: tuple[Tensor, Tensor] | None,
     ) -> dict[str, Tensor]:
         losses, carrier.memory = self.policy(batch, carrier.memory, segment_length, whole)
         return vars(losses)
@@ -200,18 +201,17 @@ class _Trainer:
         num_segments = batch["mask"].shape[1] // segment
         run_length = self.settings.bptt_segments or num_segments
         starts = range(0, num_segments, run_length)
-        whole = (batch["mask"].sum(), num_segments)
+        whole = count_real(batch["mask"], segment)
         carrier = _Carrier(self.policy.model.initial_state(batch["mask"].shape[0]))
         sums: dict[str, float] = {}
         for start in starts:
             if self.progress.update >= self.settings.updates:
                 break
-            part = {
-                name: value[:, start * segment : (start + run_length) * segment]
-                for name, value in batch.items()
-            }
+            span = slice(start * segment, (start + run_length) * segment)
             if start:
                 carrier.memory = carrier.memory.detach()
+            rows = carrier.memory.batch_size  # rows whose steps are over have been left out
+            part = {name: value[:rows, span] for name, value in batch.items()}
             own_update = self.settings.update_per_segment
             last = start == starts[-1]
             with self.fabric.no_backward_sync(self.module, enabled=not (own_update or last)):
@@ -381,4 +381,6 @@ def _to_tensors(batch: SegmentBatch, device: torch.device) -> dict[str, Tensor]:
         "return_to_go": batch.returns_to_go_BT,
         "mask": batch.mask_BT,
     }
-    return {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
+    # The longest first, so that segments need only be read in the rows that reach them.
+    order = np.argsort(-batch.mask_BT.sum(axis=1), kind="stable")
+    return {name: torch.from_numpy(array[order]).to(device) for name, array in arrays.items()}

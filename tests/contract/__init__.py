@@ -1,0 +1,1 @@
+"""The memory contract, held against every registered model."""

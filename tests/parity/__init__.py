@@ -1,0 +1,1 @@
+"""Outputs held against independent implementations, and acting against training."""
