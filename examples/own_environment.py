@@ -106,7 +106,7 @@ def main() -> None:
     parser.add_argument("--delay", type=int, default=8)
     parser.add_argument("--symbols", type=int, default=3)
     parser.add_argument("--episodes", type=int, default=600, help="in the dataset")
-    parser.add_argument("--updates", type=int, default=700)
+    parser.add_argument("--updates", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--runs", default="runs", help="folder of all runs")
     parser.add_argument("--name", default="own-environment", help="of the run's folder")
@@ -146,7 +146,7 @@ def main() -> None:
             num_memory_tokens=3,
             valve=ValveConfig(kind="quantized_gate", activation="identity"),
         ),
-        train=TrainConfig(updates=arguments.updates, num_threads=1),
+        train=TrainConfig(updates=arguments.updates, learning_rate=2e-3, num_threads=1),
         # The option `delay` is varied: as it was in training, and five times as long.
         evaluation=EvaluationConfig(
             parameter="delay", values=(arguments.delay, 5 * arguments.delay), episodes=100
