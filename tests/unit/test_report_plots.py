@@ -172,7 +172,7 @@ def test_heatmap(tmp_path: Path, drawn: list[Figure]) -> None:
     results[1]["evaluations"][1]["mean"] = 0.75
     length_heatmap(results, tmp_path / "a.png", title="Lengths")
     left, right, _bar = drawn[0].axes
-    assert (left.get_title(loc="left"), right.get_title(loc="left")) == ("rate", "dt")
+    assert (left.get_title(loc="left"), right.get_title(loc="left")) == ("tmaze/rate", "tmaze/dt")
     grid = left.images[0].get_array()
     np.testing.assert_allclose(np.ma.filled(grid, np.nan), [[1.0, 0.5], [0.5, np.nan]])
     written = {t.get_text(): t.get_fontweight() for t in right.texts}

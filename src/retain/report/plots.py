@@ -169,7 +169,7 @@ def length_heatmap(
 ) -> Path:
     """Draws the mean over runs for each length trained on and each length tested on.
 
-    There is one panel a model, and the value stands in each cell, in bold where both lengths are
+    There is one panel a recipe, and the value stands in each cell, in bold where both lengths are
     equal.
 
     Args:
@@ -190,20 +190,20 @@ def length_heatmap(
     for row in rows:
         if row.training_length is None:
             raise ConfigError(f"the result of the run '{row.run}' has no training.length")
-    models = list(dict.fromkeys(row.model for row in rows))
+    recipes = list(dict.fromkeys(row.recipe for row in rows))
     trained = sorted({row.training_length for row in rows}, key=sort_key)
     tested = sorted({row.value for row in rows}, key=sort_key)
     cells: dict[tuple[str, Value, Value], list[float]] = {}
     for row in rows:
-        cells.setdefault((row.model, row.training_length, row.value), []).append(row.mean)
+        cells.setdefault((row.recipe, row.training_length, row.value), []).append(row.mean)
     grids = {
-        model: np.asarray(
+        recipe: np.asarray(
             [
-                [mean_stderr(cells.get((model, a, b), [math.nan]))[0] for b in tested]
+                [mean_stderr(cells.get((recipe, a, b), [math.nan]))[0] for b in tested]
                 for a in trained
             ]
         )
-        for model in models
+        for recipe in recipes
     }
     parameter = words(rows[0].parameter or "length")
     finite = np.concatenate([grid[np.isfinite(grid)] for grid in grids.values()] or [np.zeros(0)])
@@ -214,10 +214,10 @@ def length_heatmap(
     height = 0.5 * len(trained)
 
     def draw(figure: Figure) -> None:
-        panels = figure.subplots(1, len(models), squeeze=False, sharey=True)[0]
-        for panel, (model, grid) in zip(panels, grids.items(), strict=True):
+        panels = figure.subplots(1, len(recipes), squeeze=False, sharey=True)[0]
+        for panel, (recipe, grid) in zip(panels, grids.items(), strict=True):
             image = _heat_panel(panel, grid, trained, tested, low, high)
-            panel.set_title(model, fontsize=11, fontweight="normal" if title else "bold")
+            panel.set_title(recipe, fontsize=11, fontweight="normal" if title else "bold")
             panel.set_xlabel(f"Tested: {parameter.lower()}")
         panels[0].set_ylabel(f"Trained: {parameter.lower()}")
         if title:
@@ -226,7 +226,7 @@ def length_heatmap(
         bar.set_label(words(metric))
         bar.outline.set_visible(False)
 
-    return drawing.save(path, draw, (max(4.0, width * len(models) + 1.6), max(2.6, height + 1.6)))
+    return drawing.save(path, draw, (max(4.0, width * len(recipes) + 1.6), max(2.6, height + 1.6)))
 
 
 def _heat_panel(
