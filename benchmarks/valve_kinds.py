@@ -32,7 +32,7 @@ def experiment(kind: str) -> Experiment:
         key=kind,
         recipe=recipe,
         seeds=range(3),
-        flags=("--num-segments", "5", "--train.updates", "1000", "--model.valve.kind", kind),
+        flags=("--num-segments", "5", "--model.valve.kind", kind),
         values=VALUES,
     )
 
