@@ -211,4 +211,3 @@ class SequenceModel(nn.Module, ABC):
             A scalar to be added to the loss of the segment, or None.
         """
         return None
-
