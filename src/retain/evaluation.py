@@ -110,7 +110,7 @@ def evaluate_policy(
         torch.manual_seed(seed)
         for first in range(0, episodes, num_envs):
             seeds = [seed + e for e in range(first, min(first + num_envs, episodes))]
-            env = make_vec(environment.id, num_envs=len(seeds), **kwargs)
+            env = make_vec(environment.id, num_envs=len(seeds), independent_rows=True, **kwargs)
             try:
                 check_spaces(policy, env.single_observation_space, env.single_action_space)
                 parts.append(play(policy, env, seeds))

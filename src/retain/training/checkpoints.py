@@ -74,7 +74,12 @@ def point(folder: Path, name: str, target: Path) -> None:
 
 
 def prune(folder: Path, keep: int) -> None:
-    """Deletes all but the latest `keep` checkpoints and those that a link names."""
+    """Deletes all but the latest `keep` checkpoints and those that a link names.
+
+    What a killed run has left half-written goes too.
+    """
+    for path in folder.glob(".step-*.tmp"):
+        shutil.rmtree(path, ignore_errors=True)
     named = {link.resolve() for link in folder.iterdir() if link.is_symlink()}
     steps = [path for path in folder.glob("step-*") if not path.is_symlink()]
     for path in sorted(steps, key=step_of)[:-keep]:

@@ -138,6 +138,13 @@ class _Trainer:
     # -- the loop --------------------------------------------------------------------------------
 
     def train(self) -> dict[str, Any]:
+        try:
+            self._train()
+        finally:
+            self.logger.close()
+        return self._summary()
+
+    def _train(self) -> None:
         settings, progress = self.settings, self.progress
         began = time.perf_counter() - progress.seconds
         last_log, last_time = progress.update, time.perf_counter()
@@ -157,10 +164,11 @@ class _Trainer:
                 progress.seconds = time.perf_counter() - began
             if self._due(before, settings.checkpoint_every):
                 self._save()
-        if not (self.run.folder / "checkpoints" / f"step-{progress.update:06d}").exists():
-            self._save()
-        self.logger.close()
-        self.fabric.barrier()
+        self._save()
+
+    def _summary(self) -> dict[str, Any]:
+        """How the training went, for ``results.json``."""
+        progress = self.progress
         solved = [e for e in progress.history if e["mean"] >= 0.995]
         return {
             "updates": progress.update,
@@ -257,7 +265,6 @@ class _Trainer:
             parameter.grad = mean.view_as(parameter)
 
     def _give_up(self, why: str) -> None:
-        self.logger.close()
         folder = self.run.folder / "checkpoints"
         kept = (folder / "last").resolve().name if (folder / "last").exists() else "none yet"
         raise TrainingError(
