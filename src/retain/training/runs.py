@@ -72,8 +72,8 @@ class Run:
                 "or choose another --name"
             )
         spaces = {
-            "observation": serialize_space(observation_space, to_string=False),
-            "action": serialize_space(action_space, to_string=False),
+            "observation": serialize_space(observation_space),
+            "action": serialize_space(action_space),
         }
         dump_json(folder / "spaces.json", spaces)
         dump_json(folder / "config.json", config_to_dict(config))
