@@ -6,11 +6,11 @@ import inspect
 from pathlib import Path
 
 import pytest
-from tiny_runs import tiny
 
 from retain import api
 from retain.core.errors import ConfigError, UnknownNameError
 from retain.recipes import RECIPES, recipe
+from tiny_runs import tiny
 
 NAMES = RECIPES.names()
 

@@ -126,7 +126,7 @@ def test_weights_that_do_not_fit_are_told_apart(tmp_path: Path) -> None:
     good = load_file(path)
 
     save_file({"weight": good["weight"]}, path)
-    with pytest.raises(RunError, match="does not fit the run's model: it lacks 'bias'$"):
+    with pytest.raises(RunError, match=r"does not fit the run's model: it lacks 'bias'$"):
         checkpoints.load_weights(module(), made)
     save_file({**good, "extra": torch.zeros(1)}, path)
     with pytest.raises(RunError, match="it has 'extra', which the model does not"):

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 from test_training_loggers import FakeWandb
-from tiny_runs import metrics, poison, tiny, weights
 
 from retain import api
 from retain.collection import CollectConfig, collect
@@ -22,6 +21,7 @@ from retain.evaluation import EnvironmentConfig
 from retain.training import offline, parallel, preparation
 from retain.training.config import RunConfig
 from retain.training.runs import Run
+from tiny_runs import metrics, poison, tiny, weights
 
 
 def trainer(config: RunConfig, folder: Path) -> Any:

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_runs import assert_same_runs, metrics, tiny
 
 from retain import api
 from retain.core import plugins
@@ -16,6 +15,7 @@ from retain.core.errors import RunError, TrainingError
 from retain.training import parallel
 from retain.training.parallel import Place
 from retain.training.runs import Run
+from tiny_runs import assert_same_runs, metrics, tiny
 
 #: A user's module: imported by every process, so it can watch what each of them does.
 WATCH = """
@@ -36,7 +36,7 @@ offline._Trainer._train = train
 """
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     """What the test stops a run with."""
 
 
@@ -74,9 +74,9 @@ def test_two_devices_hold_equal_weights_and_resume_exactly(watch: Path) -> None:
 
     def stop(update: int, values: dict[str, float]) -> None:
         if update == 5:
-            raise Stopped
+            raise StoppedError
 
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         api.train(config, runs=watch, name="stopped", report=stop)
     api.resume(watch / "stopped")
     assert_same_runs(watch / "stopped", run.folder)
@@ -119,7 +119,7 @@ def test_one_device_starts_nothing() -> None:
 
 def test_a_process_that_cannot_start() -> None:
     with (
-        pytest.raises(TrainingError, match="device 1 cannot start: run folder .*nowhere"),
+        pytest.raises(TrainingError, match=r"device 1 cannot start: run folder .*nowhere"),
         parallel.workers(_fail_at_once, (), 2),
     ):
         pytest.fail("the body must not begin")

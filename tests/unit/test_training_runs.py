@@ -10,12 +10,12 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from tiny_runs import tiny
 
 from retain.core.errors import ConfigError, RunError
 from retain.recipes import RECIPES, recipe
 from retain.training.config import TrainConfig, config_from_dict, config_to_dict
 from retain.training.runs import Run, default_name
+from tiny_runs import tiny
 
 SPACES = (gym.spaces.Box(-1, 1, (4,), np.float32), gym.spaces.Discrete(4))
 
@@ -73,7 +73,7 @@ def test_a_folder_with_anything_in_it_is_not_taken(run: Run, tmp_path: Path) -> 
 
 
 def test_a_folder_that_is_no_whole_run(run: Run, tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="does not exist; runs there: run$"):
+    with pytest.raises(RunError, match=r"does not exist; runs there: run$"):
         Run(tmp_path / "ran")
     with pytest.raises(RunError, match="there are no runs beside it"):
         Run(tmp_path / "nowhere" / "run")

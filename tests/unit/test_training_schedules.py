@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -53,5 +54,5 @@ def test_it_stays_at_its_end(schedule: Schedule) -> None:
 def test_after_the_warm_up_it_never_rises(schedule: Schedule, warmup: int, updates: int) -> None:
     told = config(schedule, warmup_updates=warmup, updates=updates)
     rates = [learning_rate(told, update) for update in range(warmup, 120)]
-    assert all(a >= b - 1e-12 for a, b in zip(rates, rates[1:], strict=False))
+    assert all(a >= b - 1e-12 for a, b in itertools.pairwise(rates))
     assert all(0.2 - 1e-12 <= rate <= 2.0 for rate in rates)
