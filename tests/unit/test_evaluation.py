@@ -107,9 +107,7 @@ def test_numbers_that_make_no_sense(name: str) -> None:
 
 def test_a_policy_acts_only_where_its_spaces_are() -> None:
     policy = policy_for(MAZE)
-    with pytest.raises(
-        ConfigError, match=r"action space is Discrete\(4\), but the environment's is"
-    ):
+    with pytest.raises(ConfigError, match=r"action space is Discrete\(4\), but the env"):
         evaluate_policy(policy, POLE, episodes=1, seed=0)
     with pytest.raises(ConfigError, match="observation space is"):
         evaluate_policy(policy, EnvironmentConfig(id="Acrobot-v1"), episodes=1, seed=0)

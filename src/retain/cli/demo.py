@@ -10,7 +10,7 @@ from typing import Any
 import tyro
 
 from retain.core.config import dump_json
-from retain.core.errors import RunError
+from retain.core.errors import ConfigError, RunError
 
 RECIPES = {"rate": "tmaze/rate", "decision_transformer": "tmaze/decision_transformer"}
 LENGTHS = (30, 90, 150, 300, 900, 3000, 9600)
@@ -42,6 +42,8 @@ class Options:
 def run(arguments: list[str]) -> None:
     """Runs the command."""
     options = tyro.cli(Options, args=arguments, prog="retain demo")
+    if not options.lengths or options.episodes < 1:
+        raise ConfigError("the demo needs at least one of --lengths and one of --episodes")
     from retain.cli.display import console
 
     began = time.perf_counter()
