@@ -16,29 +16,28 @@ from retain.cli.main import main
 from tiny_runs import FLAGS, SIZE, metrics
 
 PROGRAM = [sys.executable, "-m", "retain.cli.main"]
+PATIENCE = 300  # seconds that a process may take on a busy machine
 
 
 def test_help_is_there_at_once_and_without_torch() -> None:
-    seconds = []
-    for _ in range(3):  # the best of three: the machine may be busy
-        began = time.perf_counter()
-        done = subprocess.run(
-            [*PROGRAM, "--help"], capture_output=True, text=True, check=True, timeout=60
-        )
-        seconds.append(time.perf_counter() - began)
-        assert done.stdout.startswith("usage: retain COMMAND")
-        assert done.stderr == ""
-    assert min(seconds) < 1.0
+    with subprocess.Popen([*PROGRAM, "--help"], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.read().startswith("usage: retain COMMAND")
+        # The processor's time and not the clock's: others may be using the machine.
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    assert used.ru_utime + used.ru_stime < 1.0
     code = (
         "import sys; from retain.cli.main import main; status = main(['--help']); "
         "assert not {'torch', 'numpy', 'gymnasium', 'minari'} & set(sys.modules); sys.exit(status)"
     )
-    subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=PATIENCE)
 
 
 def test_an_unknown_command_in_a_process_of_its_own() -> None:
     done = subprocess.run(
-        [*PROGRAM, "trian"], capture_output=True, text=True, check=False, timeout=60
+        [*PROGRAM, "trian"], capture_output=True, text=True, check=False, timeout=PATIENCE
     )
     assert done.returncode == 2
     assert done.stderr == "retain: unknown command 'trian'; did you mean train or info?\n"
@@ -53,7 +52,7 @@ def test_a_reader_that_goes_away() -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=PATIENCE,
     )
     assert "Traceback" not in done.stderr
     assert done.stdout.startswith("tmaze/rate: RATE")
@@ -70,13 +69,13 @@ def test_interrupt_gives_130_and_the_way_on(tmp_path: Path) -> None:
         [*PROGRAM, *command, *endless], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
     )
     try:
-        for _ in range(600):
+        for _ in range(PATIENCE * 10):
             assert process.poll() is None
             if (tmp_path / "long" / "checkpoints" / "last").exists():
                 break
             time.sleep(0.1)
         process.send_signal(signal.SIGINT)
-        _, error = process.communicate(timeout=60)
+        _, error = process.communicate(timeout=PATIENCE)
     finally:
         process.kill()
     assert process.returncode == 130

@@ -112,14 +112,14 @@ def test_a_killed_process_goes_on_to_the_same_numbers(
         "from retain.training.config import config_from_dict\n"
         "def report(update, values):\n"
         "    if update >= 12:\n"
-        "        time.sleep(100)\n"
+        "        time.sleep(600)\n"
         "config = config_from_dict(json.load(open(sys.argv[1] + '/config.json')))\n"
         "api.train(config, runs=sys.argv[1], name='killed', report=report)\n"
     )
     process = subprocess.Popen([sys.executable, str(tmp_path / "train.py"), str(tmp_path)])
     folder = tmp_path / "killed"
     try:
-        for _ in range(600):
+        for _ in range(3000):
             assert process.poll() is None, "the process ended by itself"
             path = folder / "metrics.jsonl"
             if path.exists() and '"step": 12' in path.read_text():
