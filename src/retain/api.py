@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from retain.evaluation import EnvironmentConfig, Scalar, evaluate_policy
 from retain.models import MODELS
 from retain.recipes import RECIPES, recipe
 from retain.rollout import Actor
-from retain.training import checkpoints, offline
+from retain.training import checkpoints, offline, preparation
 from retain.training.config import RunConfig
 from retain.training.runs import Run, default_name
 
@@ -57,8 +58,6 @@ def train(
     elif arguments:
         raise ConfigError(f"{sorted(arguments)} can only be given with the name of a recipe")
     if seed is not None:
-        from dataclasses import replace
-
         config = replace(config, seed=seed)
     folder = Path(runs) / (name or default_name(config))
     if folder.exists() and any(folder.iterdir()):
@@ -66,8 +65,8 @@ def train(
             f"{folder} already exists; go on with it by `retain resume {folder}`, "
             "or choose another name"
         )
-    dataset = offline.dataset_of(config)
-    return _finish(offline.start(config, folder, dataset), dataset, report, final_evaluation)
+    dataset = preparation.dataset_of(config)
+    return _finish(preparation.start(config, folder, dataset), dataset, report, final_evaluation)
 
 
 def resume(
@@ -84,7 +83,7 @@ def resume(
         final_evaluation: As for `train`.
     """
     run = _as_run(run)
-    return _finish(run, offline.dataset_of(run.config), report, final_evaluation)
+    return _finish(run, preparation.dataset_of(run.config), report, final_evaluation)
 
 
 def _finish(run: Run, dataset: str, report: offline.Report | None, final_evaluation: bool) -> Run:
@@ -129,7 +128,7 @@ def evaluate(
     settings = run.config.evaluation
     parameter = parameter or settings.parameter
     policy = run.load(checkpoint, device)
-    step = int(checkpoints.find(run.folder, checkpoint).name.removeprefix("step-"))
+    step = checkpoints.step_of(checkpoints.find(run.folder, checkpoint))
     if values is None:
         values = settings.values
     if values and parameter is None:
@@ -139,9 +138,9 @@ def evaluate(
         record = evaluate_policy(
             policy,
             environment or run.config.environment,
-            episodes=episodes or settings.episodes,
+            episodes=settings.episodes if episodes is None else episodes,
             seed=settings.seed if seed is None else seed,
-            num_envs=num_envs or settings.num_envs,
+            num_envs=settings.num_envs if num_envs is None else num_envs,
             parameter=None if value is None else parameter,
             value=value,
         )
@@ -207,8 +206,13 @@ class Agent:
             )
         batch = array[None] if single else array
         rows = len(batch)
-        rewards = np.broadcast_to(np.asarray(reward, dtype=np.float32), (rows,))
-        resets = np.broadcast_to(np.asarray(done, dtype=np.bool_), (rows,))
+        try:
+            rewards = np.broadcast_to(np.asarray(reward, dtype=np.float32), (rows,))
+            resets = np.broadcast_to(np.asarray(done, dtype=np.bool_), (rows,))
+        except ValueError:
+            raise ConfigError(
+                f"reward and done must be single values or one for each of the {rows} rows"
+            ) from None
         if self._actor is None:
             self._actor = Actor(self.policy, rows)
             resets = np.ones(rows, dtype=np.bool_)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 
 from retain.agents.sequence_policy import SequencePolicy
 from retain.core.errors import ConfigError
@@ -50,6 +51,16 @@ class EvaluationConfig:
     """Values of the parameter during training; the best checkpoint is that with the best mean at
     the last of them."""
 
+    def __post_init__(self) -> None:
+        """Checks the numbers."""
+        for name, least in (("episodes", 1), ("num_envs", 1), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise ConfigError(
+                    f"evaluation.{name} must be at least {least}, not {getattr(self, name)}"
+                )
+        if (self.values or self.values_in_training) and self.parameter is None:
+            raise ConfigError("evaluation.values need evaluation.parameter, the option to set")
+
 
 def evaluate_policy(
     policy: SequencePolicy,
@@ -79,23 +90,33 @@ def evaluate_policy(
     Raises:
         ConfigError: If a number is not positive, or the policy does not fit the environment.
     """
-    if episodes < 1 or num_envs < 1:
-        raise ConfigError(f"episodes and num_envs must be at least 1, not {episodes}, {num_envs}")
+    for name, given, least in (
+        ("episodes", episodes, 1),
+        ("num_envs", num_envs, 1),
+        ("seed", seed, 0),
+    ):
+        if given < least:
+            raise ConfigError(f"{name} must be at least {least}, not {given}")
     kwargs: dict[str, Any] = dict(environment.kwargs)
     if parameter is not None and value is not None:
         kwargs[parameter] = value
     training = policy.training
     start = time.perf_counter()
     parts = []
-    for first in range(0, episodes, num_envs):
-        seeds = [seed + e for e in range(first, min(first + num_envs, episodes))]
-        env = make_vec(environment.id, num_envs=len(seeds), **kwargs)
-        try:
-            check_spaces(policy, env.single_observation_space, env.single_action_space)
-            parts.append(play(policy, env, seeds))
-        finally:
-            env.close()
-    policy.train(training)
+    device = next(policy.parameters()).device
+    # Sampled actions come from torch's generators: seeded here, and put back afterwards, so that
+    # an evaluation can be repeated and does not disturb the training around it.
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        for first in range(0, episodes, num_envs):
+            seeds = [seed + e for e in range(first, min(first + num_envs, episodes))]
+            env = make_vec(environment.id, num_envs=len(seeds), independent_rows=True, **kwargs)
+            try:
+                check_spaces(policy, env.single_observation_space, env.single_action_space)
+                parts.append(play(policy, env, seeds))
+            finally:
+                env.close()
+                policy.train(training)
     returns = np.concatenate([part.return_B for part in parts])
     lengths = np.concatenate([part.length_B for part in parts])
     successes = [part.success_B for part in parts if part.success_B is not None]

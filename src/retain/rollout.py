@@ -43,13 +43,17 @@ class Actor:
             reset_B: True in rows that begin an episode.
         """
         action, _, self.state = self.policy.act(
-            torch.as_tensor(np.asarray(observation_B), device=self.device),
-            torch.as_tensor(np.asarray(reward_B, dtype=np.float32), device=self.device),
-            torch.as_tensor(np.asarray(reset_B, dtype=np.bool_), device=self.device),
+            self._tensor(np.asarray(observation_B)),
+            self._tensor(np.asarray(reward_B, dtype=np.float32)),
+            self._tensor(np.asarray(reset_B, dtype=np.bool_)),
             self.state,
             donate=True,
         )
         return action.cpu().numpy()
+
+    def _tensor(self, array: Array) -> torch.Tensor:
+        # torch shares memory with an array, and complains of one that may not be written to.
+        return torch.as_tensor(array if array.flags.writeable else array.copy(), device=self.device)
 
     def keep(self, rows: Array) -> None:
         """Goes on with some of the rows only."""

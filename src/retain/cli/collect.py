@@ -42,7 +42,9 @@ class Options:
 
 def run(arguments: list[str]) -> None:
     """Runs the command."""
-    options = tyro.cli(Options, args=arguments, prog="retain collect")
+    options = tyro.cli(
+        Options, args=arguments, prog="retain collect", config=(tyro.conf.FlagCreatePairsOff,)
+    )
 
     from retain.cli.display import console
     from retain.cli.info import show_dataset

@@ -10,7 +10,7 @@ from typing import Any
 import tyro
 
 from retain.core.config import dump_json
-from retain.core.errors import RunError
+from retain.core.errors import ConfigError, RunError
 from retain.recipes.tmaze import DEMO, LENGTHS
 
 
@@ -40,6 +40,8 @@ class Options:
 def run(arguments: list[str]) -> None:
     """Runs the command."""
     options = tyro.cli(Options, args=arguments, prog="retain demo")
+    if not options.lengths or options.episodes < 1:
+        raise ConfigError("the demo needs at least one of --lengths and one of --episodes")
     from retain.cli.display import console
 
     began = time.perf_counter()

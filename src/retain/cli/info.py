@@ -28,7 +28,9 @@ class Options:
 
 def run(arguments: list[str]) -> None:
     """Runs the command."""
-    options = tyro.cli(Options, args=arguments, prog="retain info")
+    options = tyro.cli(
+        Options, args=arguments, prog="retain info", config=(tyro.conf.FlagCreatePairsOff,)
+    )
     from retain.cli.display import console
 
     name = options.name

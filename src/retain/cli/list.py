@@ -58,11 +58,16 @@ def _entries(kind: str, runs: Path) -> list[tuple[str, str]]:
 
         return [(id, "") for id in list_datasets()]
     from retain.core.config import load_json
+    from retain.core.errors import RunError
 
     found = []
     for path in sorted(runs.glob("**/config.json")):
-        config = load_json(path)
-        found.append((str(path.parent), f"{config.get('recipe')} seed {config.get('seed')}"))
+        try:
+            config = load_json(path)
+            text = f"{config.get('recipe')} seed {config.get('seed')}"
+        except (RunError, AttributeError):  # one broken run must not hide the others
+            text = "damaged"
+        found.append((str(path.parent), text))
     return found
 
 

@@ -99,10 +99,13 @@ def _groups(files: tuple[str, ...]) -> dict[str, list[str | Path]]:
     groups: dict[str, list[str | Path]] = {}
     for text in files:
         folder = Path(text)
-        found = [folder] if (folder / "config.json").exists() else sorted(Path().glob(text))
+        # pathlib matches only relative patterns
+        pattern = str(folder.relative_to(folder.anchor))
+        found = [folder] if folder.exists() else sorted(Path(folder.anchor).glob(pattern))
         if not found:
             raise RunError(f"{text} is not a run folder and matches none")
         for path in found:
             config = load_json(path / "config.json")
-            groups.setdefault(config.get("recipe") or path.name, []).append(path)
+            recipe = config.get("recipe") if isinstance(config, dict) else None
+            groups.setdefault(recipe or path.name, []).append(path)
     return groups

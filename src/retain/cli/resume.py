@@ -22,7 +22,10 @@ class Options:
 def run(arguments: list[str]) -> None:
     """Runs the command."""
     options = tyro.cli(
-        Options, args=arguments, prog="retain resume", config=(tyro.conf.PositionalRequiredArgs,)
+        Options,
+        args=arguments,
+        prog="retain resume",
+        config=(tyro.conf.PositionalRequiredArgs, tyro.conf.FlagCreatePairsOff),
     )
     from retain import api
     from retain.cli.display import TrainingDisplay, console, evaluation_table

@@ -62,7 +62,11 @@ def parse(name: str, arguments: list[str]) -> tuple[Any, Any]:
     first = [] if wants_help else arguments
     options: Any
     options, rest = tyro.cli(
-        options_type, args=first, prog=f"retain train {name}", return_unknown_args=True
+        options_type,
+        args=first,
+        prog=f"retain train {name}",
+        return_unknown_args=True,
+        config=(tyro.conf.FlagCreatePairsOff,),
     )
     own = {"name", "runs", "no_evaluation"}
     chosen = {k: v for k, v in vars(options).items() if k not in own}

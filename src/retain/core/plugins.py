@@ -9,6 +9,13 @@ from pathlib import Path
 
 from retain.core.errors import ConfigError
 
+_imported: list[str] = []
+
+
+def imported_plugins() -> list[str]:
+    """Names of what `import_plugin` has imported, for a further process to do the same."""
+    return list(_imported)
+
 
 def import_plugin(name: str) -> None:
     """Imports a Python file, or a module by its name.
@@ -29,8 +36,10 @@ def import_plugin(name: str) -> None:
         module = importlib.util.module_from_spec(spec)
         sys.modules.setdefault(path.stem, module)
         spec.loader.exec_module(module)
+        _imported.append(str(path.resolve()))
         return
     try:
         importlib.import_module(name)
     except ModuleNotFoundError as error:
         raise ConfigError(f"plugin {name} cannot be imported: {error}") from None
+    _imported.append(name)

@@ -38,22 +38,30 @@ def save(folder: Path, step: int, module: nn.Module, training: dict[str, Any]) -
 
     Returns:
         The checkpoint's folder.
+
+    Raises:
+        RunError: If it cannot be written; ``last`` is left as it was.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"step-{step:06d}"
     temporary = folder / f".{target.name}.tmp"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
-    weights = {name: t.detach().cpu().contiguous() for name, t in module.state_dict().items()}
-    save_file(weights, temporary / WEIGHTS)
-    torch.save(training, temporary / TRAINING)
-    for file in temporary.iterdir():
-        with file.open("rb") as handle:
-            os.fsync(handle.fileno())
-    if target.exists():
-        shutil.rmtree(target)
-    temporary.rename(target)
-    point(folder, "last", target)
+    try:
+        if not target.exists():
+            # What is there is whole, and of the same run at the same step: nothing to do.
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir(parents=True)
+            tensors = module.state_dict().items()
+            weights = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors}
+            save_file(weights, temporary / WEIGHTS)
+            torch.save(training, temporary / TRAINING)
+            for file in temporary.iterdir():
+                with file.open("rb") as handle:
+                    os.fsync(handle.fileno())
+            temporary.rename(target)
+        point(folder, "last", target)
+    except (OSError, SafetensorError) as error:
+        raise RunError(f"checkpoint {target} cannot be written: {error}") from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
     return target
 
 
@@ -66,12 +74,22 @@ def point(folder: Path, name: str, target: Path) -> None:
 
 
 def prune(folder: Path, keep: int) -> None:
-    """Deletes all but the latest `keep` checkpoints and those that a link names."""
+    """Deletes all but the latest `keep` checkpoints and those that a link names.
+
+    What a killed run has left half-written goes too.
+    """
+    for path in folder.glob(".step-*.tmp"):
+        shutil.rmtree(path, ignore_errors=True)
     named = {link.resolve() for link in folder.iterdir() if link.is_symlink()}
-    steps = sorted(path for path in folder.glob("step-*") if not path.is_symlink())
-    for path in steps[:-keep]:
+    steps = [path for path in folder.glob("step-*") if not path.is_symlink()]
+    for path in sorted(steps, key=step_of)[:-keep]:
         if path.resolve() not in named:
             shutil.rmtree(path)
+
+
+def step_of(checkpoint: Path) -> int:
+    """Returns the number of optimiser steps that a checkpoint's folder is named after."""
+    return int(checkpoint.name.removeprefix("step-"))
 
 
 def find(run: Path, which: str = "last") -> Path:
@@ -85,12 +103,16 @@ def find(run: Path, which: str = "last") -> Path:
         RunError: If there is no such checkpoint.
     """
     folder = run / "checkpoints"
-    path = folder / which
-    if not path.exists():
-        known = sorted(p.name for p in folder.glob("[!.]*")) if folder.is_dir() else []
-        hint = f"it has {', '.join(known)}" if known else "it has none; train it first"
-        raise RunError(f"run {run} has no checkpoint '{which}'; {hint}")
-    return path.resolve()
+    whole = sorted(path for path in folder.glob("step-*") if (path / WEIGHTS).exists())
+    path = (folder / which).resolve()
+    if which == "last" and whole and not (folder / which).is_symlink():
+        # The run was killed after its first checkpoint and before the link to it.
+        path = max(whole, key=step_of).resolve()
+    if path not in [checkpoint.resolve() for checkpoint in whole]:
+        known = ", ".join(checkpoint.name for checkpoint in whole)
+        hint = f"it has {known}" if known else "it has none; train it first"
+        raise RunError(f"run {run} has no whole checkpoint '{which}'; {hint}")
+    return path
 
 
 def load_weights(module: nn.Module, checkpoint: Path) -> None:

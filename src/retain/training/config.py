@@ -89,7 +89,7 @@ class TrainConfig:
     log_every: int = 10
     """Updates between lines of metrics."""
 
-    precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"] = "32-true"
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
     """Numerical precision, as Lightning Fabric names it."""
 
     accelerator: str = "cpu"
@@ -116,8 +116,17 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"train.{name} must be at least 1, not {value}")
-        if self.learning_rate <= 0:
-            raise ConfigError(f"train.learning_rate must be above 0, not {self.learning_rate}")
+        for name in ("learning_rate", "gradient_clip"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ConfigError(f"train.{name} must be above 0, not {value}")
+        for name in ("weight_decay", "warmup_updates", "final_learning_rate"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"train.{name} must not be negative, not {getattr(self, name)}")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ConfigError(f"train.betas must be at least 0 and below 1, not {self.betas}")
+        if self.update_per_segment and self.devices > 1:
+            raise ConfigError("train.update_per_segment works on one device only")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +156,11 @@ class RunConfig:
 
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     """How it is evaluated."""
+
+    def __post_init__(self) -> None:
+        """Checks the numbers."""
+        if self.seed < 0:
+            raise ConfigError(f"seed must not be negative, not {self.seed}")
 
 
 def config_to_dict(config: RunConfig) -> dict[str, Any]:

@@ -94,11 +94,21 @@ class WeightsAndBiases:
     """
 
     def __init__(self, project: str, run: str, config: dict[str, Any]):
+        wandb = self.check()
+        self._run = wandb.init(project=project, name=run, id=run, config=config, resume="allow")
+
+    @staticmethod
+    def check() -> Any:
+        """Returns the package.
+
+        Raises:
+            MissingExtraError: If it is not installed.
+        """
         try:
             import wandb
         except ImportError:
             raise MissingExtraError("Weights & Biases (wandb)", "wandb") from None
-        self._run = wandb.init(project=project, name=run, id=run, config=config, resume="allow")
+        return wandb
 
     def log(self, step: int, metrics: dict[str, float]) -> None:
         """Sends the metrics of a step."""

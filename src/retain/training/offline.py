@@ -9,23 +9,20 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from retain.agents.sequence_policy import SequencePolicy, count_real
-from retain.collection import collect
-from retain.core.errors import ConfigError, TrainingError
+from retain.core.errors import RunError, TrainingError
 from retain.data.pack import Pack, open_pack
-from retain.data.segments import SegmentBatch, SegmentSampler
+from retain.data.segments import SegmentBatch
 from retain.evaluation import evaluate_policy
 from retain.memory import MemoryState
-from retain.training import checkpoints
-from retain.training.config import RunConfig, config_to_dict
+from retain.training import checkpoints, parallel
+from retain.training.config import config_to_dict
 from retain.training.loggers import (
     METRICS,
     JsonLines,
@@ -34,6 +31,7 @@ from retain.training.loggers import (
     TensorBoard,
     WeightsAndBiases,
 )
+from retain.training.preparation import sampler
 from retain.training.runs import Run
 from retain.training.schedules import learning_rate
 
@@ -52,32 +50,6 @@ class _Progress:
     history: list[dict[str, float]] = field(default_factory=list)
 
 
-def dataset_of(config: RunConfig, progress: Callable[[int, int], None] | None = None) -> str:
-    """Returns the id of the dataset that a run trains on, collecting it if need be.
-
-    Raises:
-        ConfigError: If the run names neither a dataset nor a way to collect one.
-    """
-    if config.data.dataset is not None:
-        return config.data.dataset
-    if config.data.collect is None:
-        raise ConfigError("the run has no data; give --data.dataset ID")
-    return collect(config.data.collect, progress=progress)
-
-
-def start(config: RunConfig, folder: Path, dataset: str) -> Run:
-    """Makes the folder of a new run, once its data and its model are known to fit.
-
-    Raises:
-        ConfigError: If the data does not fit the model's segments or the policy cannot be built.
-        RunError: If the folder is taken.
-    """
-    pack = open_pack(dataset)
-    _sampler(config, pack, rank=0)
-    SequencePolicy(config.agent, config.model, pack.observation_space, pack.action_space)
-    return Run.create(folder, config, pack.observation_space, pack.action_space)
-
-
 def train(run: Run, dataset: str, report: Report | None = None) -> dict[str, Any]:
     """Trains a run to its last update, from wherever it is.
 
@@ -90,9 +62,20 @@ def train(run: Run, dataset: str, report: Report | None = None) -> dict[str, Any
         How the training went: updates, seconds, time to solve and so on, as in ``results.json``.
 
     Raises:
+        RunError: If the checkpoint is damaged, or the dataset is not the one of the run.
         TrainingError: If the loss is not a number; the last checkpoint is kept.
     """
-    return _Trainer(run, open_pack(dataset), report).train()
+    pack = open_pack(dataset)
+    arguments = (str(run.folder), dataset)
+    with parallel.workers(_work, arguments, run.config.train.devices) as place:
+        return _Trainer(run, pack, report, place).train()
+
+
+def _work(place: parallel.Place, ready: Callable[[], None], folder: str, dataset: str) -> None:
+    """Trains a run as one of its further processes."""
+    run, pack = Run(folder), open_pack(dataset)
+    ready()
+    _Trainer(run, pack, None, place).train()
 
 
 class _Carrier:
@@ -121,25 +104,26 @@ class _Segments(nn.Module):
 
 
 class _Trainer:
-    def __init__(self, run: Run, pack: Pack, report: Report | None):
+    def __init__(self, run: Run, pack: Pack, report: Report | None, place: parallel.Place):
         config = run.config
         self.run, self.config, self.report = run, config, report
         self.settings = config.train
         if self.settings.num_threads is not None:
             torch.set_num_threads(self.settings.num_threads)
-        self.fabric = Fabric(
-            accelerator=self.settings.accelerator,
-            devices=self.settings.devices,
-            precision=self.settings.precision,
-            strategy="ddp" if self.settings.devices > 1 else "auto",
-        )
+        self.fabric = parallel.fabric(self.settings, place)
         self.fabric.launch()
         rank = self.fabric.global_rank
-        self.sampler = _sampler(config, pack, rank)
+        self.sampler = sampler(config, pack, rank)
         self.longest = int(pack.lengths.max())
         # Weights come from the seed alone; what follows differs from device to device.
         torch.manual_seed(config.seed)
         self.policy = run.policy()
+        trained_on = (self.policy.observation_space, self.policy.action_space)
+        if (pack.observation_space, pack.action_space) != trained_on:
+            raise RunError(
+                f"dataset '{pack.dataset_id}' has other spaces than the data that the run "
+                f"{run.folder} was trained on; put the old data back, or train anew"
+            )
         torch.manual_seed(config.seed * 1000 + rank)
         optimiser = torch.optim.AdamW(
             self.policy.parameters(),
@@ -155,6 +139,13 @@ class _Trainer:
     # -- the loop --------------------------------------------------------------------------------
 
     def train(self) -> dict[str, Any]:
+        try:
+            self._train()
+        finally:
+            self.logger.close()
+        return self._summary()
+
+    def _train(self) -> None:
         settings, progress = self.settings, self.progress
         began = time.perf_counter() - progress.seconds
         last_log, last_time = progress.update, time.perf_counter()
@@ -174,10 +165,11 @@ class _Trainer:
                 progress.seconds = time.perf_counter() - began
             if self._due(before, settings.checkpoint_every):
                 self._save()
-        if not (self.run.folder / "checkpoints" / f"step-{progress.update:06d}").exists():
-            self._save()
-        self.logger.close()
-        self.fabric.barrier()
+        self._save()
+
+    def _summary(self) -> dict[str, Any]:
+        """How the training went, for ``results.json``."""
+        progress = self.progress
         solved = [e for e in progress.history if e["mean"] >= 0.995]
         return {
             "updates": progress.update,
@@ -214,25 +206,29 @@ class _Trainer:
             part = {name: value[:rows, span] for name, value in batch.items()}
             own_update = self.settings.update_per_segment
             last = start == starts[-1]
-            with self.fabric.no_backward_sync(self.module, enabled=not (own_update or last)):
+            several = self.fabric.world_size > 1
+            with self.fabric.no_backward_sync(self.module, enabled=several):
                 losses = self.module(part, carrier, segment, None if own_update else whole)
-                if not math.isfinite(float(losses["loss"])):
+                numbers = {name: float(value.detach()) for name, value in losses.items()}
+                # Several devices must stop together, at the gradient, which is the same on all.
+                if not several and not math.isfinite(numbers["loss"]):
                     self._give_up("the loss is not a number")
-                if float(losses["num_steps"]) > 0 or not own_update:
+                if numbers["num_steps"] > 0 or not own_update:
                     self.fabric.backward(losses["loss"])
             values = {
-                "train/loss": float(losses["loss"]),
-                "train/prediction_loss": float(losses["prediction"]),
-                "train/accuracy": float(losses["accuracy"]),
-                "train/memory_cost": float(losses["regularizer"]),
+                "train/loss": numbers["loss"],
+                "train/prediction_loss": numbers["prediction"],
+                "train/accuracy": numbers["accuracy"],
+                "train/memory_cost": numbers["regularizer"],
             }
             sums = values if own_update else {k: sums.get(k, 0.0) + v for k, v in values.items()}
-            if (own_update and float(losses["num_steps"]) > 0) or (not own_update and last):
+            if (own_update and numbers["num_steps"] > 0) or (not own_update and last):
                 sums |= self._update()
         return sums
 
     def _update(self) -> dict[str, float]:
         settings = self.settings
+        self._average_gradients()
         rate = learning_rate(settings, self.progress.update)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
@@ -251,13 +247,29 @@ class _Trainer:
         self.progress.update += 1
         return {"train/gradient_norm": float(norm), "train/learning_rate": rate}
 
+    def _average_gradients(self) -> None:
+        """Makes the gradients of all devices their mean.
+
+        Fabric's wrapper would do it in one backward pass and for what that pass has used; here
+        several passes make one gradient, and the last may not reach the memory at all.
+        """
+        if self.fabric.world_size == 1:
+            return
+        parameters = [p for p in self.policy.parameters() if p.requires_grad]
+        parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+        flat = torch.cat([part.flatten() for part in parts])
+        torch.distributed.all_reduce(flat)
+        flat /= self.fabric.world_size
+        means = flat.split([p.numel() for p in parameters])
+        for parameter, mean in zip(parameters, means, strict=True):
+            parameter.grad = mean.view_as(parameter)
+
     def _give_up(self, why: str) -> None:
-        self.logger.close()
         folder = self.run.folder / "checkpoints"
         kept = (folder / "last").resolve().name if (folder / "last").exists() else "none yet"
         raise TrainingError(
             f"{why} at update {self.progress.update + 1}; training stopped. "
-            f"Last good checkpoint: {kept}. Try a lower --train.learning-rate"
+            f"Last good checkpoint: {kept}. Train anew with a lower --train.learning-rate"
         )
 
     def _advance_curriculum(self) -> None:
@@ -278,8 +290,6 @@ class _Trainer:
         values: tuple[int | None, ...] = evaluation.values_in_training or (None,)
         metrics, mean = {}, 0.0
         if self.fabric.global_rank == 0:
-            # Acting must not move the generators that training draws from.
-            state = checkpoints.random_state()
             for value in values:
                 record = evaluate_policy(
                     self.policy,
@@ -293,9 +303,9 @@ class _Trainer:
                 name = f"eval/{record['metric']}" + ("" if value is None else f"/{value}")
                 mean = record["mean"]
                 metrics[name] = mean
-            checkpoints.restore_random_state(state)
             self._log(metrics)
-        self.fabric.barrier()
+        # All devices must agree on which checkpoint is the best.
+        mean = self.fabric.broadcast(mean)
         progress = self.progress
         progress.history.append(
             {"update": progress.update, "seconds": progress.seconds, "mean": mean}
@@ -310,7 +320,8 @@ class _Trainer:
             self.report(self.progress.update, metrics)
 
     def _save(self, *, best: bool = False) -> None:
-        self.fabric.barrier()
+        if not all(bool(p.isfinite().all()) for p in self.policy.parameters()):
+            self._give_up("a weight is not a number")
         own = checkpoints.random_state()
         everyone = self._gather({"sampler": self.sampler.state_dict(), "random": own})
         if self.fabric.global_rank == 0:
@@ -335,22 +346,22 @@ class _Trainer:
         return everyone
 
     def _restore(self, optimiser: torch.optim.Optimizer) -> None:
-        folder = self.run.folder / "checkpoints"
-        if not (folder / "last").exists():
+        if not any((self.run.folder / "checkpoints").glob("step-*")):
             return
         checkpoint = checkpoints.find(self.run.folder)
         checkpoints.load_weights(self.policy, checkpoint)
         state = checkpoints.load_training(checkpoint)
-        optimiser.load_state_dict(state["optimiser"])
-        self.progress = _Progress(**state["progress"])
-        if len(state["devices"]) != self.fabric.world_size:
-            raise ConfigError(
-                f"the run was trained on {len(state['devices'])} devices and can only go on with "
-                f"as many, not {self.fabric.world_size}"
-            )
-        own = state["devices"][self.fabric.global_rank]
-        self.sampler.load_state_dict(own["sampler"])
-        checkpoints.restore_random_state(own["random"])
+        try:
+            optimiser.load_state_dict(state["optimiser"])
+            self.progress = _Progress(**state["progress"])
+            own = state["devices"][self.fabric.global_rank]
+            self.sampler.load_state_dict(own["sampler"])
+            checkpoints.restore_random_state(own["random"])
+        except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
+            raise RunError(
+                f"{checkpoint / checkpoints.TRAINING} does not fit the run ({error!r}); "
+                "it can be evaluated but not resumed"
+            ) from None
 
     def _loggers(self) -> Loggers:
         update = self.progress.update
@@ -361,17 +372,6 @@ class _Trainer:
             plain = config_to_dict(self.config)
             loggers.append(WeightsAndBiases(self.settings.wandb, self.run.name, plain))
         return Loggers(loggers)
-
-
-def _sampler(config: RunConfig, pack: Pack, rank: int) -> SegmentSampler:
-    return SegmentSampler(
-        pack,
-        context_length=config.model.context_length,
-        num_segments=config.data.num_segments,
-        batch_size=config.train.batch_size,
-        seed=config.seed * 1000 + rank,
-        start=config.data.start,
-    )
 
 
 def _to_tensors(batch: SegmentBatch, device: torch.device) -> dict[str, Tensor]:

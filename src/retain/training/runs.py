@@ -18,7 +18,7 @@ from minari.serialization import deserialize_space, serialize_space
 
 from retain.agents.sequence_policy import SequencePolicy
 from retain.core.config import dump_json, load_json
-from retain.core.errors import RunError
+from retain.core.errors import ConfigError, RunError
 from retain.core.provenance import provenance
 from retain.report.results import FORMAT as RESULTS_FORMAT
 from retain.training import checkpoints
@@ -72,8 +72,8 @@ class Run:
                 "or choose another --name"
             )
         spaces = {
-            "observation": serialize_space(observation_space, to_string=False),
-            "action": serialize_space(action_space, to_string=False),
+            "observation": serialize_space(observation_space),
+            "action": serialize_space(action_space),
         }
         dump_json(folder / "spaces.json", spaces)
         dump_json(folder / "config.json", config_to_dict(config))
@@ -85,15 +85,26 @@ class Run:
         try:
             observation = deserialize_space(spaces["observation"])
             action = deserialize_space(spaces["action"])
-        except (KeyError, TypeError, ValueError, AssertionError) as error:
-            raise RunError(f"{self.folder / 'spaces.json'} is damaged: {error}") from None
+        except Exception as error:  # a damaged file can be wrong in any way
+            raise RunError(
+                f"{self.folder / 'spaces.json'} is damaged ({error!r}); train the run anew"
+            ) from None
         return SequencePolicy(self.config.agent, self.config.model, observation, action)
 
     def load(self, checkpoint: str = "last", device: str = "cpu") -> SequencePolicy:
-        """Returns the run's policy with the weights of a checkpoint, ready to act."""
+        """Returns the run's policy with the weights of a checkpoint, ready to act.
+
+        Raises:
+            RunError: If the checkpoint is missing, damaged, or not of this model.
+            ConfigError: If there is no such device.
+        """
         policy = self.policy()
         checkpoints.load_weights(policy, checkpoints.find(self.folder, checkpoint))
-        return policy.to(torch.device(device)).eval()
+        try:
+            return policy.to(torch.device(device)).eval()
+        except (RuntimeError, AssertionError) as error:
+            reason = str(error).splitlines()[0]
+            raise ConfigError(f"device '{device}' cannot be used here: {reason}") from None
 
     def results(self) -> dict[str, Any]:
         """Returns the contents of ``results.json``, or an empty one."""

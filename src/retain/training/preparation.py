@@ -1,0 +1,84 @@
+"""What comes before training: the data, and whether everything that a run is told fits together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from retain.agents.sequence_policy import SequencePolicy
+from retain.collection import collect
+from retain.core.errors import ConfigError
+from retain.data.pack import Pack, open_pack
+from retain.data.segments import SegmentSampler
+from retain.envs import make
+from retain.evaluation import check_spaces
+from retain.training import parallel
+from retain.training.config import RunConfig
+from retain.training.loggers import WeightsAndBiases
+from retain.training.runs import Run
+
+
+def dataset_of(config: RunConfig, progress: Callable[[int, int], None] | None = None) -> str:
+    """Returns the id of the dataset that a run trains on, collecting it if need be.
+
+    Raises:
+        ConfigError: If the run names neither a dataset nor a way to collect one.
+    """
+    if config.data.dataset is not None:
+        return config.data.dataset
+    if config.data.collect is None:
+        raise ConfigError("the run has no data; give --data.dataset ID")
+    return collect(config.data.collect, progress=progress)
+
+
+def start(config: RunConfig, folder: Path, dataset: str) -> Run:
+    """Makes the folder of a new run, once everything in it is known to fit.
+
+    Raises:
+        ConfigError: If the data, the model, the environment or the machine do not fit together.
+        MissingExtraError: If a logger is asked for whose package is not installed.
+        RunError: If the folder is taken.
+    """
+    pack = open_pack(dataset)
+    batches = sampler(config, pack, rank=0)
+    if config.train.curriculum:
+        batches.set_max_segments(1)
+    spaces = pack.observation_space, pack.action_space
+    try:
+        policy = SequencePolicy(config.agent, config.model, *spaces)
+    except ValueError as error:  # torch's own checks, of a dropout say
+        raise ConfigError(f"the model cannot be built: {error}") from None
+    _check_environment(config, policy, dataset)
+    parallel.fabric(config.train)
+    if config.train.wandb is not None:
+        WeightsAndBiases.check()
+    return Run.create(folder, config, *spaces)
+
+
+def _check_environment(config: RunConfig, policy: SequencePolicy, dataset: str) -> None:
+    """Checks that what is trained on a dataset can act where it will be evaluated."""
+    kwargs: dict[str, Any] = dict(config.environment.kwargs)
+    evaluation = config.evaluation
+    values = [*evaluation.values, *evaluation.values_in_training]
+    if evaluation.parameter is not None and values:
+        kwargs[evaluation.parameter] = values[0]
+    env = make(config.environment.id, **kwargs)
+    try:
+        check_spaces(policy, env.observation_space, env.action_space)
+    except ConfigError as error:
+        raise ConfigError(f"dataset '{dataset}' and {config.environment.id}: {error}") from None
+    finally:
+        env.close()
+
+
+def sampler(config: RunConfig, pack: Pack, rank: int) -> SegmentSampler:
+    """Returns the source of one device's batches."""
+    return SegmentSampler(
+        pack,
+        context_length=config.model.context_length,
+        num_segments=config.data.num_segments,
+        batch_size=config.train.batch_size,
+        seed=config.seed * 1000 + rank,
+        start=config.data.start,
+    )

@@ -1,0 +1,228 @@
+"""The commands, one after the other, as a user would give them."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+from retain import __version__
+from retain.cli.main import COMMANDS, main
+from retain.recipes import RECIPES
+from retain.report.results import load_results
+from tiny_runs import FLAGS, SIZE, assert_same_runs, evaluations, metrics
+
+PNG = b"\x89PNG"
+
+
+def test_train_left_everything_there(trained: Path) -> None:
+    assert sorted(path.name for path in trained.iterdir()) == [
+        "checkpoints", "config.json", "metrics.jsonl", "results.json", "spaces.json",
+    ]  # fmt: skip
+    links = {
+        p.name: p.readlink().name for p in (trained / "checkpoints").iterdir() if p.is_symlink()
+    }
+    assert links == {"last": "step-000012", "best": "step-000006"}
+    result = load_results(trained)[0]
+    assert (result["run"], result["seed"], result["recipe"]) == ("shared", 3, "tmaze/rate")
+    assert result["training"]["updates"] == 12
+    assert result["training"]["length"] == 12
+    config = result["config"]
+    assert config["model"]["context_length"] == 4
+    assert config["model"]["width"] == 16
+    assert config["data"]["collect"]["env_kwargs"]["corridor_length"] == 12  # follows from 4 x 3
+    assert result["provenance"]["versions"]["retain"] == __version__
+    assert [line["step"] for line in metrics(trained)] == [2, 4, 6, 6, 8, 10, 12, 12]
+
+
+@pytest.mark.parametrize("name", RECIPES.names())
+def test_every_recipe_trains_by_the_command(name: str, tmp_path: Path) -> None:
+    size = SIZE[:2] if name == "tmaze/decision_transformer" else SIZE
+    command = ["train", name, "--no-evaluation", "--runs", str(tmp_path), "--train.updates=2"]
+    assert main([*command, *size, *FLAGS, "--train.evaluate-every", "None"]) == 0
+    folder = tmp_path / f"{name.replace('/', '-')}-seed0"
+    assert (folder / "checkpoints" / "last" / "model.safetensors").exists()
+    assert evaluations(folder) == []
+
+
+def test_evaluate_prints_a_table_and_writes_json(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lengths = ["--corridor-lengths", "3", "12", "40"]
+    command = ["evaluate", str(run), *lengths, "--episodes", "5", "--seed", "1000"]
+    assert main([*command, "--json", "deep/results.json"]) == 0
+    output = capsys.readouterr().out
+    assert "corridor length" in output
+    assert "written: deep/results.json" in output
+    result = load_results("deep/results.json")[0]
+    records = result["evaluations"]
+    assert [(r["value"], r["episodes"], r["seeds"]) for r in records] == [
+        (3, 5, [1000, 1004]), (12, 5, [1000, 1004]), (40, 5, [1000, 1004]),
+    ]  # fmt: skip
+    # The run keeps them beside those made before, with four episodes.
+    assert [r["value"] for r in evaluations(run)] == [3, 12, 3, 12, 40]
+    assert main([*command]) == 0
+    assert [r["value"] for r in evaluations(run)] == [3, 12, 3, 12, 40]
+    assert main(["evaluate", str(run), "--checkpoint", "best", "--num-envs", "2"]) == 0
+    assert [r["step"] for r in evaluations(run)][-2:] == [6, 6]
+    # No value at all: the environment as it is.
+    assert main(["evaluate", str(run), "--corridor-lengths"]) == 0
+    assert evaluations(run)[-1]["parameter"] is None
+
+
+def test_a_run_without_parameter_can_be_evaluated(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = run / "config.json"
+    config = json.loads(path.read_text())
+    config["evaluation"] |= {"parameter": None, "values": [], "values_in_training": []}
+    path.write_text(json.dumps(config))
+    assert main(["evaluate", str(run)]) == 0
+    assert "retain/TMaze-v0" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", ["success", "curves", "heatmap"])
+def test_plot_draws(run: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plot", kind, str(run), "--out", "figures/a.png", "--title", "A title"]) == 0
+    assert Path("figures/a.png").read_bytes().startswith(PNG)
+    assert main(["plot", kind, "cop*", str(run.resolve())]) == 0
+    name = capsys.readouterr().out.split("written: ")[-1].strip()
+    assert Path(name).read_bytes().startswith(PNG)
+
+
+def test_plot_prints_and_writes_tables(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plot", "table", str(run)]) == 0
+    assert "| tmaze/rate |" in capsys.readouterr().out
+    assert main(["plot", "csv", str(run / "results.json"), "--out", "table.csv"]) == 0
+    assert Path("table.csv").read_text().startswith("label,environment,parameter,value")
+
+
+def test_list(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "--runs", "."]) == 0
+    output = capsys.readouterr().out
+    for word in ("tmaze/rate-paper", "transformer_xl", "retain/TMaze-v0", "retain/tmaze-expert"):
+        assert word in output
+    assert "copy" in output
+    assert "tmaze/rate seed 3" in output
+    for text, said in (('{"recipe": "x", "se', "damaged"), ("[]", "damaged"), ("{}", "None")):
+        Path("broken").mkdir(exist_ok=True)
+        Path("broken/config.json").write_text(text)
+        assert main(["list", "runs", "--runs", "."]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert [said in line for line in lines] == [True, False], lines
+    assert main(["list", "runs", "--runs", "nowhere"]) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_info(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def info(*arguments: str) -> str:
+        assert main(["info", *arguments]) == 0
+        return capsys.readouterr().out
+
+    output = info(str(run))
+    for word in ("tmaze/rate", "parameters", "KiB", "best, last, step-0000", "training: updates"):
+        assert word in output
+    assert json.loads(info(str(run), "--json"))["run"] == "copy"
+    (run / "results.json").unlink()
+    assert "corridor length" not in info(str(run))
+    assert "Memory Retention Valve" in info("rate")
+    assert "num_memory_tokens" in info("rate").replace(" ", "_")
+    assert '"context_length": 30' in info("tmaze/rate")
+    assert "Discrete(4)" in info("retain/TMaze-v0")
+    assert "Discrete(2)" in info("CartPole-v1")
+
+
+def test_collect_and_info_of_a_dataset(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--option", "corridor_length=5", "--option", "noise=none", "--episodes", "7"]
+    command = ["collect", "retain/TMaze-v0", *options, "--dataset", "tests/cli-v0"]
+    assert main(command) == 0
+    assert "tests/cli-v0" in capsys.readouterr().out
+    assert main(["info", "tests/cli-v0", "--json"]) == 0
+    info = json.loads(capsys.readouterr().out)
+    assert (info["episodes"], info["max_length"]) == (7, 5)
+    assert info["env_kwargs"] == {"corridor_length": 5, "noise": "none"}
+    assert main(command) == 0  # it is there: nothing to do
+    assert main([*command, "--seed", "5", "--overwrite"]) == 0
+
+
+def test_resume_of_a_finished_run(
+    run: Path, trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["resume", str(run)]) == 0
+    assert "corridor length" in capsys.readouterr().out
+    assert_same_runs(run, trained)
+    (run / "results.json").unlink()
+    assert main(["resume", str(run), "--no-evaluation"]) == 0
+    assert "corridor length" not in capsys.readouterr().out
+    assert evaluations(run) == []
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "train tmaze/rate", "evaluate {run}"])
+def test_help_of_every_command(run: Path, command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words = command.format(run=run).split()
+    for flag in ("--help", "-h"):
+        try:
+            status = main([*words, flag])
+        except SystemExit as ended:  # tyro's
+            status = ended.code
+        assert status == 0
+        output = capsys.readouterr().out
+        assert f"retain {words[0]}" in output
+        assert "--no-no-" not in output
+    if command == "train tmaze/rate":
+        for text in (
+            "--num-segments",
+            "--name NAME",
+            "--model.valve.kind",
+            "--train.bptt-segments",
+        ):
+            assert text in output
+    if command == "evaluate {run}":
+        assert "--corridor-lengths" in output
+
+
+def test_help_of_the_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    for typed in ([], ["--help"], ["-h"], ["help"]):
+        assert main(typed) == 0
+        output = capsys.readouterr().out
+        assert all(f"  {command} " in output for command in COMMANDS)
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.strip() == __version__
+    assert main(["train"]) == 0
+    assert "tmaze/rate" in capsys.readouterr().out
+    assert main(["evaluate"]) == 0
+    assert "usage: retain evaluate RUN" in capsys.readouterr().out
+
+
+def test_a_plugin_adds_a_model_and_a_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from retain.core import plugins
+
+    monkeypatch.setattr(plugins, "_imported", [])
+    monkeypatch.setattr(RECIPES, "_entries", dict(RECIPES._entries))
+    (tmp_path / "my_recipes.py").write_text(
+        "from dataclasses import replace\n"
+        "from retain.recipes import RECIPES, recipe\n"
+        "@RECIPES.register('mine/rate')\n"
+        "def mine():\n"
+        "    '''My own.'''\n"
+        "    return replace(recipe('tmaze/rate'), recipe='mine/rate')\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    file = str(tmp_path / "my_recipes.py")
+    assert main(["--plugin", file, "--plugin", "json", "list", "recipes"]) == 0
+    assert "mine/rate" in capsys.readouterr().out
+    assert plugins.imported_plugins() == [file, "json"]
+
+
+def test_as_a_module(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["retain", "--version"])
+    monkeypatch.delitem(sys.modules, "retain.cli.main")
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module("retain.cli.main", run_name="__main__")
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.strip() == __version__

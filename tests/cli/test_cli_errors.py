@@ -1,0 +1,255 @@
+"""Bad input: one line on stderr, status 2, and nothing half-written left behind."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from retain.cli.main import main
+from retain.collection import CollectConfig, collect
+from retain.training import offline
+from tiny_runs import FLAGS, SIZE, metrics, poison
+
+Refused = Callable[..., str]
+
+
+def train(*arguments: str, recipe: str = "tmaze/rate") -> list[str]:
+    """A command that would train a tiny run called `new` in the folder `made`."""
+    where = ["--runs", "made", "--name", "new", "--no-evaluation", "--train.updates=4"]
+    return ["train", recipe, *SIZE, *FLAGS, *where, "--train.evaluate-every=None", *arguments]
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+# -- names ---------------------------------------------------------------------------------------
+
+
+def test_unknown_names_give_the_nearest(refused: Refused, here: Path) -> None:
+    assert "unknown command 'evalute'; did you mean evaluate" in refused("evalute")
+    assert "unknown recipe 'tmaze/rte'; did you mean tmaze/rate" in refused("train", "tmaze/rte")
+    line = refused("info", "transformer_x")
+    assert "unknown run folder, dataset, recipe, model or environment" in line
+    assert "did you mean" in line
+    assert "transformer_xl" in line
+    assert "did you mean retain/TMaze-v0" in refused("collect", "retain/TMaze-v1")
+    line = refused("collect", "retain/TMaze-v0", "--option", "corridor=3")
+    assert "no option 'corridor'; its options: balanced_goals, corridor_length" in line
+    assert "unknown expert for environment 'CartPole-v1'" in refused("collect", "CartPole-v1")
+    line = refused(*train("--data.dataset", "retain/tmaze-expert-v9"))
+    assert "no dataset 'retain/tmaze-expert-v9'" in line
+    assert "unknown environment 'retain/TMase-v0'" in refused(
+        *train("--environment.id", "retain/TMase-v0")
+    )
+    assert list(here.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "near"),
+    [
+        (["train", "tmaze/rate", "--train.updaets", "3"], "--train.updates"),
+        (["train", "tmaze/rate", "--model.valve.knd", "gru"], "--model.valve.kind"),
+        (["train", "tmaze/rate", "--model.valve.kind", "grue"], "gru"),
+        (["train", "tmaze/rate", "--train.updates", "many"], "--train.updates"),
+        (["evaluate", "{run}", "--corridor-length", "3"], "--corridor-lengths"),
+        (["plot", "sucess", "x"], "success"),
+        (["list", "recipe"], "recipes"),
+        (["collect"], "STR"),
+    ],
+)
+def test_bad_flags_are_told_by_the_parser(
+    run: Path, arguments: list[str], near: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([argument.format(run=run) for argument in arguments])
+    assert ended.value.code == 2
+    output = capsys.readouterr()
+    assert near in output.err
+    assert "Traceback" not in output.err
+    assert [path.name for path in Path().iterdir()] == ["copy"]
+
+
+def test_what_must_come_first(refused: Refused) -> None:
+    assert "the recipe comes first" in refused("train", "--seed", "3", "tmaze/rate")
+    assert "the run comes first" in refused("evaluate", "--episodes", "3")
+    assert "--plugin needs" in refused("--plugin")
+    assert "plugin nowhere.py does not exist" in refused("--plugin", "nowhere.py", "list")
+    assert "plugin no_such cannot be imported" in refused("--plugin", "no_such", "list")
+
+
+# -- run folders ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["evaluate", "resume", "info"])
+def test_runs_that_are_missing_or_damaged(run: Path, refused: Refused, command: str) -> None:
+    if command != "info":
+        assert "run folder cpy does not exist; runs there: copy" in refused(command, "cpy")
+    config = run / "config.json"
+    text = config.read_text()
+    config.write_text(text[: len(text) // 2])
+    assert "is not whole JSON" in refused(command, run)
+    config.write_text(json.dumps({**json.loads(text), "format": 99}))
+    line = refused(command, run)
+    assert "has format 99, this version of retain reads 1" in line
+    config.write_text(text.replace('"name": "rate"', '"name": "rat"'))
+    assert "unknown model 'rat'; did you mean rate" in refused(command, run)
+    config.write_text(text)
+    (run / "spaces.json").unlink()
+    assert "is not a whole run: it has no spaces.json" in refused(command, run)
+
+
+@pytest.mark.parametrize("command", ["evaluate", "resume"])
+def test_checkpoints_that_are_damaged(run: Path, refused: Refused, command: str) -> None:
+    path = run / "checkpoints" / "last" / "model.safetensors"
+    good = load_file(path)
+    kept = path.read_bytes()
+    before = sorted(Path().rglob("*"))
+    name = next(iter(good))
+    save_file({("x" + k if k == name else k): v for k, v in good.items()}, path)
+    assert f"does not fit the run's model: it lacks '{name}'" in refused(command, run)
+    save_file({k: (torch.zeros(9, 9) if k == name else v) for k, v in good.items()}, path)
+    assert "of shape [9, 9] instead of" in refused(command, run)
+    path.write_bytes(kept[: len(kept) // 2])
+    assert "model.safetensors cannot be read" in refused(command, run)
+    path.unlink()
+    assert "no whole checkpoint 'last'; it has step-0000" in refused(command, run)
+    path.write_bytes(kept)
+    training = path.with_name("training.pt")
+    training.write_bytes(training.read_bytes()[:100])
+    if command == "resume":
+        assert "training.pt cannot be read" in refused(command, run)
+    assert sorted(Path().rglob("*")) == before
+
+
+def test_a_run_without_checkpoint(run: Path, refused: Refused) -> None:
+    for path in sorted((run / "checkpoints").rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+    line = refused("evaluate", run)
+    assert line.endswith("no whole checkpoint 'last'; it has none; train it first")
+    assert main(["info", str(run)]) == 0
+
+
+def test_a_run_that_exists_is_not_trained_over(run: Path, refused: Refused) -> None:
+    before = (run / "metrics.jsonl").read_bytes()
+    line = refused("train", "tmaze/rate", "--runs", ".", "--name", "copy")
+    assert "copy already exists; go on with it by `retain resume copy`" in line
+    assert (run / "metrics.jsonl").read_bytes() == before
+
+
+# -- settings ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("flags", "match"),
+    [
+        (
+            ["--model.context-length", "500"],
+            "context_length 500 is longer than the longest",
+        ),
+        (["--train.accelerator", "cuda"], "train.accelerator=cuda"),
+        (["--train.accelerator", "abacus"], "train.accelerator=abacus"),
+        (["--train.wandb", "project"], "pip install 'retain[wandb]'"),
+        (["--model.dropout", "2"], "the model cannot be built: dropout"),
+        (["--environment.id", "CartPole-v1"], "CartPole-v1 has no option"),
+        (["--evaluation.parameter", "length"], "no option 'length'"),
+        (["--data.num-segments", "0"], "num_segments must be at least 1"),
+    ],
+)
+def test_settings_that_do_not_fit(
+    here: Path,
+    refused: Refused,
+    monkeypatch: pytest.MonkeyPatch,
+    flags: list[str],
+    match: str,
+) -> None:
+    if "cuda" in flags and torch.cuda.is_available():
+        pytest.skip("this machine has the accelerator")
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    assert match in refused(*train(*flags))
+    assert not (here / "made").exists()
+
+
+def test_data_of_another_environment(here: Path, refused: Refused) -> None:
+    poles = collect(CollectConfig(env_id="CartPole-v1", policy="random", episodes=5, num_envs=5))
+    line = refused(*train("--data.dataset", poles))
+    assert f"dataset '{poles}' and retain/TMaze-v0" in line
+    assert "space is" in line
+    assert not (here / "made").exists()
+
+
+def test_a_loss_that_is_not_a_number(
+    here: Path, refused: Refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    update = offline._Trainer._update
+
+    def poisoned(self: Any) -> Any:
+        found = update(self)
+        if self.progress.update == 3:
+            poison(self.policy)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(offline._Trainer, "_update", poisoned)
+        line = refused(*train("--train.checkpoint-every", "2", "--train.log-every", "1"))
+    assert "not a number at update 4; training stopped. Last good checkpoint: step-000002" in line
+    assert metrics(Path("made/new"))[-1]["step"] == 3
+    assert main(["evaluate", "made/new", "--corridor-lengths", "3", "--episodes", "2"]) == 0
+    line = refused(
+        *train("--train.learning-rate=1e30", "--train.warmup-updates=0", "--name=absurd")
+    )
+    assert "not a number at update" in line
+    assert "no whole checkpoint" in refused("evaluate", "made/absurd")
+
+
+def test_evaluations_that_cannot_be(run: Path, refused: Refused) -> None:
+    before = (run / "results.json").read_bytes()
+    for arguments, match in (
+        (["--episodes", "0"], "episodes must be at least 1, not 0"),
+        (["--num-envs", "0"], "num_envs must be at least 1, not 0"),
+        (["--seed", "-1"], "seed must be at least 0, not -1"),
+        (["--corridor-lengths", "0"], "corridor_length must be at least 1"),
+        (["--checkpoint", "worst"], "no whole checkpoint 'worst'; it has step-0000"),
+        (["--device", "abacus"], "device 'abacus' cannot be used here"),
+        (["--json", "."], "--json . is a folder; give the name of a file"),
+    ):
+        assert match in refused("evaluate", run, *arguments)
+    assert (run / "results.json").read_bytes() == before
+    (run / "results.json").write_text("{")
+    assert "results.json is not whole JSON" in refused("evaluate", run, "--corridor-lengths", "3")
+    assert "results.json is not whole JSON" in refused("info", run)
+
+
+def test_plots_that_cannot_be(run: Path, refused: Refused) -> None:
+    assert "name run folders or results files" in refused("plot", "success")
+    assert "nowhere does not exist" in refused("plot", "success", "nowhere")
+    assert "no results.json matches none-*" in refused("plot", "table", "none-*")
+    assert "nowhere is not a run folder" in refused("plot", "curves", "nowhere")
+    assert "/nowhere/* is not a run folder" in refused("plot", "curves", "/nowhere/*")
+    assert "has no metric 'x'; known:" in refused("plot", "curves", run, "--key", "x")
+    assert "cannot be written as 'a.txt'" in refused("plot", "success", run, "--out", "a.txt")
+    (run / "config.json").unlink()
+    assert "config.json does not exist" in refused("plot", "curves", run)
+    assert [path.name for path in Path().iterdir()] == ["copy"]
+
+
+def test_datasets_that_cannot_be_collected(refused: Refused) -> None:
+    maze = ["collect", "retain/TMaze-v0", "--episodes", "3"]
+    assert "--option x is not of the form NAME=VALUE" in refused(*maze, "--option", "x")
+    assert "--option =3 is not of the form" in refused(*maze, "--option", "=3")
+    assert "must be at least 1, got 0" in refused(*maze, "--option", "corridor_length=0")
+    assert "must be a whole number" in refused(*maze, "--option", "corridor_length=long")
+    assert "episodes must be at least 1" in refused(*maze[:2], "--episodes", "0")
+    assert "is not a dataset id" in refused(*maze, "--dataset", "a b")
+    assert main([*maze, "--dataset", "tests/taken-v0"]) == 0
+    line = refused(*maze, "--dataset", "tests/taken-v0", "--seed", "9")
+    assert "has seed 0, not 9; choose another id or overwrite it" in line

@@ -1,0 +1,106 @@
+"""How the program starts: in other processes, quickly, and how it ends when it is stopped."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from retain.cli import train as train_command
+from retain.cli.main import main
+from tiny_runs import FLAGS, SIZE, metrics
+
+PROGRAM = [sys.executable, "-m", "retain.cli.main"]
+PATIENCE = 300  # seconds that a process may take on a busy machine
+
+
+def test_help_is_there_at_once_and_without_torch() -> None:
+    with subprocess.Popen([*PROGRAM, "--help"], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.read().startswith("usage: retain COMMAND")
+        # The processor's time and not the clock's: others may be using the machine.
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    assert used.ru_utime + used.ru_stime < 1.0
+    code = (
+        "import sys; from retain.cli.main import main; status = main(['--help']); "
+        "assert not {'torch', 'numpy', 'gymnasium', 'minari'} & set(sys.modules); sys.exit(status)"
+    )
+    subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=PATIENCE)
+
+
+def test_an_unknown_command_in_a_process_of_its_own() -> None:
+    done = subprocess.run(
+        [*PROGRAM, "trian"], capture_output=True, text=True, check=False, timeout=PATIENCE
+    )
+    assert done.returncode == 2
+    assert done.stderr == "retain: unknown command 'trian'; did you mean train or info?\n"
+    assert done.stdout == ""
+
+
+def test_a_reader_that_goes_away() -> None:
+    done = subprocess.run(
+        f"{' '.join(PROGRAM)} info tmaze/rate | head -1; exit ${{PIPESTATUS[0]}}",
+        shell=True,
+        executable="/bin/bash",
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE,
+    )
+    assert "Traceback" not in done.stderr
+    assert done.stdout.startswith("tmaze/rate: RATE")
+
+
+def test_interrupt_gives_130_and_the_way_on(tmp_path: Path) -> None:
+    command = ["train", "tmaze/rate", *SIZE, *FLAGS, "--runs", str(tmp_path), "--name", "long"]
+    endless = [
+        "--train.updates=1000000",
+        "--train.checkpoint-every=5",
+        "--train.evaluate-every=None",
+    ]
+    process = subprocess.Popen(
+        [*PROGRAM, *command, *endless], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
+    try:
+        for _ in range(PATIENCE * 10):
+            assert process.poll() is None
+            if (tmp_path / "long" / "checkpoints" / "last").exists():
+                break
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=PATIENCE)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert error == "retain: interrupted; a run goes on by `retain resume RUN`\n"
+    assert metrics(tmp_path / "long")
+
+
+def test_interrupt_in_this_process(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train_command, "run", interrupt)
+    assert main(["train", "tmaze/rate"]) == 130
+    assert "retain resume RUN" in capsys.readouterr().err
+
+
+def test_a_broken_pipe_in_this_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def broken(*_: object) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(train_command, "run", broken)
+    with (tmp_path / "out").open("w") as file:
+        monkeypatch.setattr(sys, "stdout", file)
+        assert main(["train", "tmaze/rate"]) == 0
+        os.write(file.fileno(), b"goes nowhere")
+    assert (tmp_path / "out").read_text() == ""

@@ -1,0 +1,130 @@
+"""Evaluation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+
+from retain import envs
+from retain.agents.sequence_policy import SequencePolicy
+from retain.core.errors import ConfigError, UnknownNameError
+from retain.evaluation import EnvironmentConfig, evaluate_policy
+from tiny_runs import tiny
+
+MAZE = EnvironmentConfig(id="retain/TMaze-v0", kwargs={"corridor_length": 6})
+SHORT = EnvironmentConfig(id="retain/TMaze-v0", kwargs={"corridor_length": 2})
+POLE = EnvironmentConfig(id="CartPole-v1")
+
+
+def policy_for(environment: EnvironmentConfig, **agent: Any) -> SequencePolicy:
+    torch.manual_seed(1)
+    env = envs.make(environment.id, **environment.kwargs)
+    config = tiny(agent=agent)
+    return SequencePolicy(config.agent, config.model, env.observation_space, env.action_space)
+
+
+def without_time(record: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in record.items() if key != "seconds"}
+
+
+@pytest.mark.parametrize("environment", [MAZE, POLE], ids=["maze", "pole"])
+def test_the_record_does_not_depend_on_how_many_are_played_at_once(
+    environment: EnvironmentConfig,
+) -> None:
+    policy = policy_for(environment)
+    records = [
+        without_time(evaluate_policy(policy, environment, episodes=7, seed=5, num_envs=num_envs))
+        for num_envs in (1, 3, 7, 100)
+    ]
+    assert all(record == records[0] for record in records[1:])
+    assert len(records[0]["returns"]) == len(records[0]["lengths"]) == 7
+    assert records[0]["seeds"] == [5, 11]
+
+
+def test_the_record_says_what_was_played() -> None:
+    policy = policy_for(MAZE)
+    record = evaluate_policy(
+        policy, MAZE, episodes=5, seed=0, parameter="corridor_length", value=3
+    )  # fmt: skip
+    assert record["kwargs"] == {"corridor_length": 3}
+    assert MAZE.kwargs == {"corridor_length": 6}
+    assert (record["parameter"], record["value"]) == ("corridor_length", 3)
+    assert record["metric"] == "success"
+    assert max(record["lengths"]) <= 5
+    scores = np.array(record["returns"])  # a success gives 1
+    assert record["mean"] == scores.mean()
+    assert record["stderr"] == pytest.approx(scores.std(ddof=1) / np.sqrt(5))
+    alone = evaluate_policy(policy, MAZE, episodes=1, seed=0)
+    assert alone["stderr"] == 0.0
+    assert alone["parameter"] is None
+
+
+def test_returns_are_the_metric_where_there_is_no_success() -> None:
+    record = evaluate_policy(policy_for(POLE), POLE, episodes=3, seed=0)
+    assert record["metric"] == "return"
+    assert record["mean"] == np.mean(record["returns"]) == np.mean(record["lengths"])
+
+
+def test_sampled_actions_can_be_repeated_and_disturb_nothing() -> None:
+    policy = policy_for(SHORT, sample_actions=True)
+    policy.train()
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    records = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(7)
+        records.append(without_time(evaluate_policy(policy, SHORT, episodes=20, seed=seed)))
+        assert torch.equal(torch.rand(3), expected)
+        assert policy.training
+    assert records[0] == records[1]
+    assert records[0]["lengths"] != records[2]["lengths"]
+
+
+def test_dropout_is_off_while_acting_and_on_again_after() -> None:
+    torch.manual_seed(1)
+    env = envs.make(MAZE.id)
+    config = tiny(model={"dropout": 0.9})
+    spaces = env.observation_space, env.action_space
+    policy = SequencePolicy(config.agent, config.model, *spaces)
+    records = [without_time(evaluate_policy(policy, MAZE, episodes=4, seed=0)) for _ in range(3)]
+    assert records[0] == records[1] == records[2]
+    assert policy.training
+    policy.eval()
+    evaluate_policy(policy, MAZE, episodes=1, seed=0)
+    assert not policy.training
+
+
+@pytest.mark.parametrize("name", ["episodes", "num_envs", "seed"])
+def test_numbers_that_make_no_sense(name: str) -> None:
+    numbers = {"episodes": 1, "num_envs": 1, "seed": 0, name: -1}
+    with pytest.raises(ConfigError, match=f"{name} must be at least [01], not -1"):
+        evaluate_policy(policy_for(MAZE), MAZE, **numbers)
+
+
+def test_a_policy_acts_only_where_its_spaces_are() -> None:
+    policy = policy_for(MAZE)
+    with pytest.raises(ConfigError, match=r"action space is Discrete\(4\), but the env"):
+        evaluate_policy(policy, POLE, episodes=1, seed=0)
+    with pytest.raises(ConfigError, match="observation space is"):
+        evaluate_policy(policy, EnvironmentConfig(id="Acrobot-v1"), episodes=1, seed=0)
+    pendulum = EnvironmentConfig(id="Pendulum-v1")
+    with pytest.raises(ConfigError, match="space"):
+        evaluate_policy(policy, pendulum, episodes=1, seed=0)
+    with pytest.raises(UnknownNameError, match="did you mean retain/TMaze-v0"):
+        evaluate_policy(policy, EnvironmentConfig(id="retain/TMaze-v1"), episodes=1, seed=0)
+    with pytest.raises(ConfigError, match="corridor_length"):
+        evaluate_policy(
+            policy, MAZE, episodes=1, seed=0, parameter="corridor_length", value=0
+        )  # fmt: skip
+
+
+def test_discrete_observations() -> None:
+    lake = EnvironmentConfig(id="FrozenLake-v1")
+    env = gym.make("FrozenLake-v1")
+    assert isinstance(env.observation_space, gym.spaces.Discrete)
+    record = evaluate_policy(policy_for(lake), lake, episodes=3, seed=0)
+    assert len(record["returns"]) == 3

@@ -1,0 +1,205 @@
+"""A run that is stopped and resumed gives the numbers of one that never was."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from retain import api
+from retain.core.config import dump_json
+from retain.core.errors import RunError
+from retain.training.config import RunConfig, config_to_dict
+from retain.training.runs import Run
+from tiny_runs import assert_same_runs, metrics, tiny
+
+UPDATES = 20
+
+#: Everything that draws random numbers or counts: dropout, dither, curriculum, evaluations that
+#: sample, several updates a batch.
+CONFIGS = {
+    "through memory": tiny(
+        model={"dropout": 0.1, "attention_dropout": 0.1},
+        agent={"sample_actions": True},
+        updates=UPDATES,
+        curriculum=True,
+        evaluate_every=7,
+        checkpoint_every=5,
+        schedule="cosine",
+        warmup_updates=3,
+    ),
+    "update per segment": tiny(
+        "tmaze/rate-paper",
+        model={"dropout": 0.1},
+        agent={"label_smoothing": 0.1},
+        updates=UPDATES,
+        curriculum=True,
+        evaluate_every=6,
+        checkpoint_every=5,
+    ),
+}
+
+
+class StoppedError(Exception):
+    """What the test stops a run with."""
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    runs = tmp_path_factory.mktemp("unbroken")
+    return {
+        name: api.train(config, runs=runs, name=name.replace(" ", "-")).folder
+        for name, config in CONFIGS.items()
+    }
+
+
+def stop_at(config: RunConfig, update: int, runs: Path) -> Path:
+    """Trains until an update, and stops there by an exception."""
+
+    def report(at: int, values: dict[str, float]) -> None:
+        if at >= update:
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        api.train(config, runs=runs, name="stopped", report=report)
+    return runs / "stopped"
+
+
+@pytest.mark.parametrize("name", list(CONFIGS))
+@pytest.mark.parametrize("update", [8, 13])
+def test_a_stopped_run_goes_on_to_the_same_numbers(
+    unbroken: dict[str, Path], tmp_path: Path, name: str, update: int
+) -> None:
+    folder = stop_at(CONFIGS[name], update, tmp_path)
+    assert metrics(folder)[-1]["step"] >= update
+    torch.manual_seed(123)  # another process has other generators
+    api.resume(folder)
+    assert_same_runs(folder, unbroken[name])
+
+
+def test_a_run_may_be_stopped_twice_and_before_its_first_checkpoint(
+    unbroken: dict[str, Path], tmp_path: Path
+) -> None:
+    name = "through memory"
+    folder = stop_at(CONFIGS[name], 2, tmp_path)
+    assert not (folder / "checkpoints").exists()
+
+    def report(at: int, values: dict[str, float]) -> None:
+        if at == 17:
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        api.resume(folder, report=report)
+    api.resume(folder)
+    assert_same_runs(folder, unbroken[name])
+
+
+def test_a_killed_process_goes_on_to_the_same_numbers(
+    unbroken: dict[str, Path], tmp_path: Path
+) -> None:
+    name = "through memory"
+    dump_json(tmp_path / "config.json", config_to_dict(CONFIGS[name]))
+    (tmp_path / "train.py").write_text(
+        "import json, sys, time\n"
+        "from retain import api\n"
+        "from retain.training.config import config_from_dict\n"
+        "def report(update, values):\n"
+        "    if update >= 12:\n"
+        "        time.sleep(600)\n"
+        "config = config_from_dict(json.load(open(sys.argv[1] + '/config.json')))\n"
+        "api.train(config, runs=sys.argv[1], name='killed', report=report)\n"
+    )
+    process = subprocess.Popen([sys.executable, str(tmp_path / "train.py"), str(tmp_path)])
+    folder = tmp_path / "killed"
+    try:
+        for _ in range(3000):
+            assert process.poll() is None, "the process ended by itself"
+            path = folder / "metrics.jsonl"
+            if path.exists() and '"step": 12' in path.read_text():
+                break
+            time.sleep(0.1)
+        assert (folder / "checkpoints" / "last").exists()
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    api.resume(folder)
+    assert_same_runs(folder, unbroken[name])
+
+
+def test_a_half_written_checkpoint_is_passed_over(
+    unbroken: dict[str, Path], tmp_path: Path
+) -> None:
+    name = "through memory"
+    folder = stop_at(CONFIGS[name], 13, tmp_path)
+    checkpoints = folder / "checkpoints"
+    # Killed while it wrote, and, in another life, before it set the link to what it had written.
+    (checkpoints / ".step-000014.tmp").mkdir()
+    (checkpoints / ".step-000014.tmp" / "model.safetensors").write_bytes(b"\x10")
+    (checkpoints / "last").unlink()
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 14, "train/lo')
+    api.resume(folder)
+    assert_same_runs(folder, unbroken[name])
+    assert not list(checkpoints.glob(".*"))
+
+
+def test_a_checkpoint_that_is_there_without_its_link_is_taken_up(
+    unbroken: dict[str, Path], tmp_path: Path
+) -> None:
+    name = "through memory"
+    folder = tmp_path / "linked"
+    shutil.copytree(unbroken[name], folder, symlinks=True)
+    checkpoints = folder / "checkpoints"
+    older = sorted(checkpoints.glob("step-*"))[0]
+    (checkpoints / "last").unlink()
+    (checkpoints / "last").symlink_to(older.name)
+    assert int(older.name[5:]) < UPDATES
+    api.resume(folder)
+    assert (checkpoints / "last").resolve().name == f"step-{UPDATES:06d}"
+    assert_same_runs(folder, unbroken[name])
+
+
+def test_resuming_a_finished_run_changes_nothing(unbroken: dict[str, Path], tmp_path: Path) -> None:
+    for name, done in unbroken.items():
+        folder = tmp_path / done.name
+        shutil.copytree(done, folder, symlinks=True)
+        before = Run(folder).results()["training"]
+        api.resume(folder)
+        assert_same_runs(folder, done)
+        assert Run(folder).results()["training"] == before, name
+
+
+def test_evaluations_do_not_disturb_training(unbroken: dict[str, Path], tmp_path: Path) -> None:
+    name = "through memory"
+    config = CONFIGS[name]
+    quiet = replace(config, train=replace(config.train, evaluate_every=None))
+    folder = api.train(quiet, runs=tmp_path, name="quiet", final_evaluation=False).folder
+    losses = [m for m in metrics(folder) if "train/loss" in m]
+    assert losses == [m for m in metrics(unbroken[name]) if "train/loss" in m]
+
+
+@pytest.mark.parametrize("damage", ["cut", "keys", "missing"])
+def test_damaged_training_state_cannot_be_resumed_but_evaluated(
+    unbroken: dict[str, Path], tmp_path: Path, damage: str
+) -> None:
+    folder = tmp_path / "damaged"
+    shutil.copytree(unbroken["through memory"], folder, symlinks=True)
+    path = folder / "checkpoints" / "last" / "training.pt"
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[:1000])
+    elif damage == "keys":
+        state = torch.load(path, weights_only=True)
+        del state["progress"]
+        torch.save(state, path)
+    else:
+        path.unlink()
+    with pytest.raises(RunError, match=r"training\.pt"):
+        api.resume(folder)
+    assert api.evaluate(folder, values=[3])[0]["episodes"] == 4

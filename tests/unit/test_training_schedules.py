@@ -1,0 +1,58 @@
+"""Learning-rate schedules."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from retain.training.config import Schedule, TrainConfig
+from retain.training.schedules import learning_rate
+
+
+def config(schedule: Schedule, **rest: float) -> TrainConfig:
+    settings = {"updates": 110, "warmup_updates": 10, "learning_rate": 2.0, **rest}
+    return TrainConfig(schedule=schedule, **settings)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "linear", "cosine"])
+def test_warm_up_rises_linearly_and_never_starts_at_zero(schedule: Schedule) -> None:
+    rates = [learning_rate(config(schedule), update) for update in range(11)]
+    assert rates[:10] == pytest.approx([0.2 * n for n in range(1, 11)])
+    assert rates[10] == 2.0
+
+
+@pytest.mark.parametrize("schedule", ["constant", "linear", "cosine"])
+def test_no_warm_up_begins_at_the_peak(schedule: Schedule) -> None:
+    assert learning_rate(config(schedule, warmup_updates=0), 0) == 2.0
+
+
+def test_middle_and_end() -> None:
+    assert learning_rate(config("constant"), 110) == 2.0
+    assert learning_rate(config("linear"), 60) == pytest.approx(2.0 * 0.55)
+    assert learning_rate(config("cosine"), 60) == pytest.approx(2.0 * 0.55)
+    quarter = 0.1 + 0.9 * (1 + math.cos(math.pi / 4)) / 2
+    assert learning_rate(config("cosine"), 35) == pytest.approx(2.0 * quarter)
+    assert learning_rate(config("linear", final_learning_rate=0.0), 110) == 0.0
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine"])
+def test_it_stays_at_its_end(schedule: Schedule) -> None:
+    for update in (110, 111, 160, 210, 10_000):
+        assert learning_rate(config(schedule), update) == pytest.approx(0.2)
+
+
+@settings(max_examples=30)
+@given(
+    schedule=st.sampled_from(["linear", "cosine"]),
+    warmup=st.integers(0, 20),
+    updates=st.integers(1, 50),
+)
+def test_after_the_warm_up_it_never_rises(schedule: Schedule, warmup: int, updates: int) -> None:
+    told = config(schedule, warmup_updates=warmup, updates=updates)
+    rates = [learning_rate(told, update) for update in range(warmup, 120)]
+    assert all(a >= b - 1e-12 for a, b in itertools.pairwise(rates))
+    assert all(0.2 - 1e-12 <= rate <= 2.0 for rate in rates)
