@@ -159,7 +159,7 @@ def test_a_run_that_exists_is_not_trained_over(run: Path, refused: Refused) -> N
         (["--train.accelerator", "cuda"], "train.accelerator=cuda"),
         (["--train.accelerator", "abacus"], "train.accelerator=abacus"),
         (["--train.wandb", "project"], "pip install 'retain[wandb]'"),
-        (["--model.dropout", "2"], "the model cannot be built: dropout"),
+        (["--model.dropout", "2"], "model.dropout must be at least 0 and below 1"),
         (["--environment.id", "CartPole-v1"], "CartPole-v1 has no option"),
         (["--evaluation.parameter", "length"], "no option 'length'"),
         (["--data.num-segments", "0"], "num_segments must be at least 1"),

@@ -111,7 +111,7 @@ class Run:
         path = self.folder / "results.json"
         if path.exists():
             found: dict[str, Any] = load_json(path)
-            return found
+            return {**found, "run": self.name}  # a folder may have been renamed since
         return self.new_results()
 
     def new_results(self) -> dict[str, Any]:
