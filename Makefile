@@ -16,7 +16,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 	-c constraints.txt $(PIP_FLAGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench clean
+.PHONY: help demo test check bench docs clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,8 +35,11 @@ check: $(VENV)/.installed-dev  ## lint, format, types, and which room imports wh
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.installed-dev  ## run every benchmark
-	@set -e; for file in $(wildcard benchmarks/[a-z]*.py); do \
-		echo "== $$file"; $(BIN)/python "$$file"; done
+	@set -e; for file in tmaze_memory valve_kinds speed; do \
+		echo "== $$file"; $(BIN)/python benchmarks/$$file.py; done
+
+docs: $(VENV)/.installed  ## write tables and figures of the documents anew, from the results
+	$(BIN)/python benchmarks/tables.py
 
 clean:  ## delete the environment, caches and build output; runs and datasets stay
 	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* \

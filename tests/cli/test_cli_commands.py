@@ -226,3 +226,15 @@ def test_as_a_module(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
         runpy.run_module("retain.cli.main", run_name="__main__")
     assert ended.value.code == 0
     assert capsys.readouterr().out.strip() == __version__
+
+
+def test_evaluate_with_another_option_of_the_environment(run: Path) -> None:
+    from retain.report.results import load_results
+
+    arguments = ["--corridor-lengths", "5", "--episodes", "3", "--json", "found.json"]
+    assert main(["evaluate", str(run), *arguments, "--option", "noise=none"]) == 0
+    record = load_results("found.json")[0]["evaluations"][0]
+    assert record["kwargs"]["noise"] == "none"
+    assert record["kwargs"]["corridor_length"] == 5
+    assert main(["evaluate", str(run), *arguments, "--option", "noise"]) == 2
+    assert main(["evaluate", str(run), *arguments, "--option", "sound=none"]) == 2

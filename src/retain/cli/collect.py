@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import tyro
 
-from retain.core.errors import ConfigError
+from retain.cli.options import environment_options
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -52,7 +51,7 @@ def run(arguments: list[str]) -> None:
 
     config = CollectConfig(
         env_id=options.environment,
-        env_kwargs=dict(_option(text) for text in options.option),
+        env_kwargs=environment_options(options.option),
         policy=options.policy,
         episodes=options.episodes,
         seed=options.seed,
@@ -61,14 +60,3 @@ def run(arguments: list[str]) -> None:
     )
     dataset = collect(config, overwrite=options.overwrite)
     show_dataset(dataset, console)
-
-
-def _option(text: str) -> tuple[str, Any]:
-    """Reads NAME=VALUE; the value is JSON if it can be, else a string."""
-    name, sign, value = text.partition("=")
-    if not sign or not name:
-        raise ConfigError(f"--option {text} is not of the form NAME=VALUE")
-    try:
-        return name, json.loads(value)
-    except ValueError:
-        return name, value

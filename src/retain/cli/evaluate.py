@@ -6,6 +6,9 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import tyro
+
+from retain.cli.options import environment_options
 from retain.core.errors import ConfigError, RetainError
 
 USAGE = """\
@@ -23,8 +26,6 @@ def run(arguments: list[str]) -> None:
         return
     if arguments[0].startswith("-"):
         raise RetainError("the run comes first: retain evaluate RUN [options]")
-    import tyro
-
     from retain import api
     from retain.cli.display import console, evaluation_table
     from retain.core.config import dump_json
@@ -39,8 +40,11 @@ def run(arguments: list[str]) -> None:
     target: Path | None = options.json
     if target is not None and target.is_dir():
         raise ConfigError(f"--json {target} is a folder; give the name of a file")
+    environment = trained.config.environment
+    kwargs = {**environment.kwargs, **environment_options(options.option)}
     records = api.evaluate(
         trained,
+        environment=dataclasses.replace(environment, kwargs=kwargs),
         values=getattr(options, flag) if flag else None,
         episodes=options.episodes,
         seed=options.seed,
@@ -59,6 +63,7 @@ def _options(settings: Any, flag: str | None) -> type:
         ("episodes", int, settings.episodes),
         ("seed", int, settings.seed),
         ("num_envs", int, settings.num_envs),
+        ("option", tyro.conf.UseAppendAction[tuple[str, ...]], ()),
         ("checkpoint", str, "last"),
         ("device", str, "cpu"),
         ("json", Path | None, None),
@@ -75,6 +80,7 @@ def _options(settings: Any, flag: str | None) -> type:
         episodes: Episodes for each value.
         seed: Seed of the first episode; the others count up from it.
         num_envs: Episodes played at once.
+        option: An option of the environment as NAME=VALUE; may be given several times.
         checkpoint: last, best, or the name of a checkpoint's folder.
         device: Where the policy runs.
         json: File to write these evaluations to.

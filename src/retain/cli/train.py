@@ -60,6 +60,8 @@ def parse(name: str, arguments: list[str]) -> tuple[Any, Any]:
     options_type, notes = _options(function)
     wants_help = "--help" in arguments or "-h" in arguments
     first = [] if wants_help else arguments
+    if wants_help:
+        print(notes + "\n")
     options: Any
     options, rest = tyro.cli(
         options_type,
@@ -76,7 +78,7 @@ def parse(name: str, arguments: list[str]) -> tuple[Any, Any]:
         default=config,
         args=arguments if wants_help else rest,
         prog=f"retain train {name}",
-        description=f"{inspect.getdoc(function)}\n\n{notes}",
+        description=inspect.getdoc(function),
         config=(tyro.conf.AvoidSubcommands,),
     )
     return options, config
@@ -91,13 +93,15 @@ def _options(function: Any) -> tuple[type, str]:
         ("no_evaluation", bool, False),
     ]
     lines = [
-        "also: --name NAME (of the run folder), --runs FOLDER (of all runs; default: runs), "
-        "--no-evaluation (after training)",
+        "options of the command and arguments of the recipe:",
+        "  --name NAME          name of the run folder (default: recipe and seed)",
+        "  --runs FOLDER        folder of all runs (default: runs)",
+        "  --no-evaluation      do not evaluate after training",
     ]
     for parameter in inspect.signature(function).parameters.values():
         fields.append((parameter.name, hints[parameter.name], parameter.default))
-        flag = parameter.name.replace("_", "-")
-        lines.append(f"recipe: --{flag} (default: {parameter.default})")
+        flag = f"--{parameter.name.replace('_', '-')}"
+        lines.append(f"  {flag:<20} argument of the recipe (default: {parameter.default})")
     options = dataclasses.make_dataclass(
         "Options", [(n, t, dataclasses.field(default=d)) for n, t, d in fields], kw_only=True
     )
