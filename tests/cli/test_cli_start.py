@@ -64,6 +64,7 @@ def test_interrupt_gives_130_and_the_way_on(tmp_path: Path) -> None:
         "--train.updates=1000000",
         "--train.checkpoint-every=5",
         "--train.evaluate-every=None",
+        "--train.log-every=1",
     ]
     process = subprocess.Popen(
         [*PROGRAM, *command, *endless], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
