@@ -125,7 +125,7 @@ def test_info(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = info(str(run))
     for word in ("tmaze/rate", "parameters", "KiB", "best, last, step-0000", "training: updates"):
         assert word in output
-    assert json.loads(info(str(run), "--json"))["run"] == "shared"  # when it was made
+    assert json.loads(info(str(run), "--json"))["run"] == "copy"  # as the folder is called now
     (run / "results.json").unlink()
     assert "corridor length" not in info(str(run))
     assert "Memory Retention Valve" in info("rate")
