@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import tmaze_memory
 import valve_kinds
 from common import RESULTS
 
@@ -24,7 +25,9 @@ FIGURES = ROOT / "docs" / "figures"
 
 def main_table() -> str:
     """Success of RATE on the T-Maze, and what training took."""
+    order = {e.label: number for number, e in enumerate(tmaze_memory.EXPERIMENTS)}
     results = load_results(RESULTS / "tmaze_memory")
+    results.sort(key=lambda result: order[result["label"]])
     rows = [
         "| run | solved at 9600 | seconds to train | seconds until solved | updates until solved |",
         "|---|---:|---:|---:|---:|",
@@ -40,6 +43,12 @@ def main_table() -> str:
         "\n\nSolved: success of 1.00 in all episodes. Until solved: at the first evaluation during "
         "training with at least 0.995 at 450 steps, made every 100 updates, over the runs that got "
         "there. Each run had one core of two; the time includes these evaluations."
+    )
+    success_vs_length(
+        results,
+        FIGURES / "tmaze_memory.png",
+        chance=0.5,
+        title="Trained on corridors of up to 90 steps",
     )
     return markdown_table(results) + "\n\n" + "\n".join(rows) + note
 

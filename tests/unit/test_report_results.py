@@ -206,3 +206,9 @@ def test_order_and_groups() -> None:
 def test_no_evaluations() -> None:
     with pytest.raises(ConfigError, match="hold no evaluation"):
         points([result(0, {})])
+
+
+def test_a_folder_of_result_files(tmp_path: Path) -> None:
+    for seed in (2, 1):
+        dump_json(tmp_path / "kept" / f"rate-seed{seed}.json", result(seed))
+    assert seeds(load_results(tmp_path / "kept")) == [1, 2]

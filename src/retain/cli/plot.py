@@ -101,7 +101,10 @@ def _groups(files: tuple[str, ...]) -> dict[str, list[str | Path]]:
         folder = Path(text)
         # pathlib matches only relative patterns
         pattern = str(folder.relative_to(folder.anchor))
-        found = [folder] if folder.exists() else sorted(Path(folder.anchor).glob(pattern))
+        found = [folder]
+        if not folder.exists():
+            matches = sorted(Path(folder.anchor).glob(pattern))
+            found = [path for path in matches if path.is_dir()]
         if not found:
             raise RunError(f"{text} is not a run folder and matches none")
         for path in found:

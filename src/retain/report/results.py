@@ -102,7 +102,8 @@ def load_results(paths: str | Path | Iterable[str | Path]) -> list[Result]:
 
     Args:
         paths: Files, folders, and patterns such as `runs/rate-*`. A folder stands for its own
-            `results.json`, or, where it has none, for every one below it.
+            `results.json`; where it has none, for every one below it; and where there is none
+            either, for all its files that end in json.
 
     Returns:
         The results in the order of the paths; a file named twice is read once.
@@ -141,7 +142,10 @@ def _in_folder(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
     own = path / FILE_NAME
-    return [own] if own.exists() else sorted(path.rglob(FILE_NAME))
+    if own.exists():
+        return [own]
+    # Below it the results of its runs, or, if it is a collection of results, the files themselves.
+    return sorted(path.rglob(FILE_NAME)) or sorted(path.glob("*.json"))
 
 
 def _checked(data: Any, file: Path) -> Result:
