@@ -3,7 +3,7 @@
     python benchmarks/tmaze_memory.py
 
 Trains on corridors of up to 90 steps (3 segments of 30) and walks corridors of 90, 900 and 9600
-steps, ten seeds for the recipe's own valve and for the paper's, five for two ways of training that
+steps, ten seeds for the recipe's own valve and for the paper's, and a few for ways of training that
 cannot learn what to write: the gradient stopped at every segment, and the published procedure.
 """
 
@@ -44,6 +44,14 @@ EXPERIMENTS = [
         key="rate-paper",
         recipe="tmaze/rate-paper",
         seeds=range(5),
+        values=VALUES,
+    ),
+    Experiment(
+        label="RATE as published, three times the updates",
+        key="rate-paper-2400",
+        recipe="tmaze/rate-paper",
+        seeds=range(3),
+        flags=("--train.updates", "2400", "--train.evaluate-every", "300"),
         values=VALUES,
     ),
 ]
