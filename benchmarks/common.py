@@ -110,13 +110,18 @@ def _start(suite: str, experiment: Experiment, seed: int) -> subprocess.Popen[by
 def _keep(suite: str, experiment: Experiment, seed: int) -> None:
     """Copies a run's results to the folder of results, with the suite's label."""
     folder = _folder(suite, experiment, seed)
+    line = "retain " + " ".join(command(experiment, seed, folder))
+    keep(folder, _result_file(suite, experiment, seed), experiment.label, line)
+
+
+def keep(folder: Path, file: Path, label: str, line: str) -> None:
+    """Copies a run's results to a file, with its name in tables and the command that made it."""
     results: dict[str, Any] = load_json(folder / "results.json")
-    results["label"] = experiment.label
-    results["provenance"]["command"] = "retain " + " ".join(command(experiment, seed, folder))
+    results["label"] = label
+    results["provenance"]["command"] = line
     for record in results["evaluations"]:
         del record["lengths"]  # every episode's length follows from the corridor's
-    text = json.dumps(results, indent=1)
-    write_whole(_result_file(suite, experiment, seed), _short_lists(text) + "\n")
+    write_whole(file, _short_lists(json.dumps(results, indent=1)) + "\n")
 
 
 def _short_lists(text: str) -> str:

@@ -104,16 +104,18 @@ def _report(options: Options, records: dict[str, list[dict[str, Any]]]) -> Path:
     from retain.report.results import load_results
 
     table = Table(title="success by length of the corridor", title_justify="left")
-    table.add_column("model")
-    for length in options.lengths:
-        table.add_column(str(length), justify="right")
-    models: dict[str, Any] = {}
-    for name, evaluations in records.items():
-        table.add_row(name, *(f"{r['mean']:.2f} ± {r['stderr']:.2f}" for r in evaluations))
-        models[name] = {
+    table.add_column("corridor length", justify="right")
+    for name in records:
+        table.add_column(name.replace("_", " "), justify="right")
+    for length, row in zip(options.lengths, zip(*records.values(), strict=True), strict=True):
+        table.add_row(str(length), *(f"{r['mean']:.2f} ± {r['stderr']:.2f}" for r in row))
+    models = {
+        name: {
             str(r["value"]): {key: r[key] for key in ("mean", "stderr", "episodes")}
             for r in evaluations
         }
+        for name, evaluations in records.items()
+    }
     console.print()
     console.print(table)
     dump_json(options.out / "results.json", {"models": models, "provenance": provenance()})

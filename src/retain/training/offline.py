@@ -161,7 +161,9 @@ class _Trainer:
                 last_log, last_time = progress.update, now
                 self._log({**metrics, "train/updates_per_second": rate})
             if settings.evaluate_every and self._due(before, settings.evaluate_every):
+                paused = time.perf_counter()
                 self._evaluate()
+                last_time += time.perf_counter() - paused  # it is no part of the updates' speed
                 progress.seconds = time.perf_counter() - began
             if self._due(before, settings.checkpoint_every):
                 self._save()
