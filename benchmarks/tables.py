@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import demo
 import tmaze_memory
 import valve_kinds
 from common import RESULTS
@@ -93,6 +94,7 @@ def speed_table() -> str:
 def demo_table() -> str:
     """The demo's table, and its figure beside it."""
     results = load_results(RESULTS / "demo")
+    results.sort(key=lambda result: list(demo.LABELS.values()).index(result["label"]))
     success_vs_length(
         results,
         FIGURES / "success_vs_length.png",
