@@ -46,8 +46,9 @@ def run(arguments: list[str]) -> None:
 
     began = time.perf_counter()
     console.print(
-        "A hint is shown once, at the start of a corridor; at its end the agent must turn to the\n"
-        "side that the hint named. Both agents learn from corridors of at most 90 steps.\n"
+        "A hint is shown once, at the start of a corridor. At its end the agent must\n"
+        "turn to the side that the hint named. Both agents learn from corridors of at\n"
+        "most 90 steps.\n"
     )
     records = {name: _one(name, recipe, options) for name, recipe in DEMO.items()}
     figure = _report(options, records)
