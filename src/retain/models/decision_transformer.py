@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, get_args
+from typing import ClassVar, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -54,9 +54,28 @@ class WindowState(MemoryState):
     """The latest tokens as they go into the first layer, and how many there have been."""
 
     window_BWD: Tensor = cache()
-    """Embedded tokens, the latest last."""
+    """Embedded tokens, the latest last; not kept with a single layer."""
+    keys_BWD: Tensor = cache()
+    """Keys of a single layer, likewise; not kept with several."""
+    values_BWD: Tensor = cache()
+    """Values of a single layer, likewise."""
     clock_B: Tensor = clock()
     """Tokens since the episode began."""
+
+
+class _Window:
+    """A window while a call adds tokens to it; what is too old goes at the end of the call."""
+
+    def __init__(self, state: WindowState):
+        self.tokens, self.keys, self.values = state.window_BWD, state.keys_BWD, state.values_BWD
+
+    def state(self, clock_B: Tensor, reach: int) -> WindowState:
+        return WindowState(
+            window_BWD=self.tokens[:, -reach:],
+            keys_BWD=self.keys[:, -reach:],
+            values_BWD=self.values[:, -reach:],
+            clock_B=clock_B,
+        )
 
 
 @MODELS.register("decision_transformer")
@@ -97,15 +116,26 @@ class DecisionTransformer(SequenceModel):
         self.apply(_initialise)
 
     @property
+    def _single(self) -> bool:
+        return len(self.blocks) == 1
+
+    @property
+    def _first(self) -> GPTBlock:
+        return cast(GPTBlock, self.blocks[0])
+
+    @property
     def reach(self) -> int:
         """See `SequenceModel.reach`: the window of K steps."""
         return self.config.context_length * self.tokens_per_step
 
     def initial_state(self, batch_size: int) -> WindowState:
         """See `SequenceModel.initial_state`: an empty window."""
-        weight = self.timestep.weight
+        weight, single = self.timestep.weight, self._single
+        kept = weight.new_zeros(batch_size, self.reach, self.config.width)
         return WindowState(
-            window_BWD=weight.new_zeros(batch_size, self.reach, self.config.width),
+            window_BWD=kept[:, :0] if single else kept,
+            keys_BWD=kept if single else kept[:, :0],
+            values_BWD=kept if single else kept[:, :0],
             clock_B=torch.zeros(batch_size, dtype=torch.long, device=weight.device),
         )
 
@@ -120,7 +150,7 @@ class DecisionTransformer(SequenceModel):
     ) -> tuple[Tensor, WindowState]:
         """See `SequenceModel.forward`."""
         length = x_BLD.shape[1]
-        window, clocks = state.window_BWD, state.clock_B
+        window, clocks = _Window(state), state.clock_B
         resets = [] if reset_BL is None else reset_BL.any(0).nonzero().flatten().tolist()
         outputs, at = [], 0
         while at < length:
@@ -130,15 +160,15 @@ class DecisionTransformer(SequenceModel):
                 [at + self._room(clocks, length - at), *(c for c in resets if c > at)],
             )
             new = self._embed(x_BLD[:, at:stop], clocks)
+            self._extend(window, new)
             if read_L is None or any(read_L[at:stop]):
                 outputs.append(self._read(window, new, clocks))
             else:
                 outputs.append(torch.zeros_like(x_BLD[:, at:stop]))
-            window = torch.cat([window, new], dim=1)[:, -self.reach :]
             clocks = clocks + (stop - at)
             at = stop
         y_BLD = torch.cat(outputs, dim=1) if len(outputs) != 1 else outputs[0]
-        return y_BLD, WindowState(window_BWD=window, clock_B=clocks)
+        return y_BLD, window.state(clocks, self.reach)
 
     def _room(self, clock_B: Tensor, length: int) -> int:
         """How many tokens can be read before the window of some row starts to slide."""
@@ -151,9 +181,20 @@ class DecisionTransformer(SequenceModel):
     def _embed(self, x_BLD: Tensor, clock_B: Tensor) -> Tensor:
         token = clock_B[:, None] + torch.arange(x_BLD.shape[1], device=x_BLD.device)
         step = (token // self.tokens_per_step).clamp(max=self.config.max_timestep - 1)
-        return self.norm_input(x_BLD + self.timestep(step))
+        return self.dropout(self.norm_input(x_BLD + self.timestep(step)))
 
-    def _read(self, window_BWD: Tensor, new_BLD: Tensor, clock_B: Tensor) -> Tensor:
+    def _extend(self, window: _Window, new_BLD: Tensor) -> None:
+        """Adds new tokens to the window."""
+        if not self._single:
+            window.tokens = torch.cat([window.tokens, new_BLD], dim=1)
+            return
+        # What a single layer makes of a token does not depend on where the window begins, so that
+        # it need not be made anew; what deeper layers make of it does.
+        key, value = self._first.project(new_BLD)
+        window.keys = torch.cat([window.keys, key], dim=1)
+        window.values = torch.cat([window.values, value], dim=1)
+
+    def _read(self, window: _Window, new_BLD: Tensor, clock_B: Tensor) -> Tensor:
         """Reads new tokens, each with all of the window that its step still sees."""
         length = new_BLD.shape[1]
         # Tokens of the last K steps before the present one; what is older has slid out.
@@ -162,15 +203,18 @@ class DecisionTransformer(SequenceModel):
         inside = clock_B % self.tokens_per_step
         seen_B = torch.where(full, self.reach - self.tokens_per_step + inside, seen_B)
         past = int(seen_B.max())
-        x = torch.cat([window_BWD[:, self.reach - past :], new_BLD], dim=1)
+        span = past + length
         visible = None
         if past:
-            column = torch.arange(past + length, device=x.device)
-            row = column[:, None]
+            column = torch.arange(span, device=new_BLD.device)
+            row = column[span - length if self._single else 0 :, None]
             # Tokens in front of a row's window see themselves, so that no softmax is empty.
             known = (column >= past - seen_B[:, None])[:, None]
             visible = ((column <= row) & (known | (column == row)))[:, None]
-        x = self.dropout(x)
+        if self._single:
+            kept = window.keys[:, -span:], window.values[:, -span:]
+            return self.norm_output(self._first(new_BLD, visible, length, kept))
+        x = window.tokens[:, -span:]
         for number, block in enumerate(self.blocks):
             last = number == len(self.blocks) - 1
             queries = length if last else x.shape[1]

@@ -35,7 +35,20 @@ class GPTBlock(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.activation = activation
 
-    def forward(self, x_BSD: Tensor, visible: Tensor | None, num_queries: int) -> Tensor:
+    def project(self, x_BLD: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the keys and the values of tokens, each [B, L, D]."""
+        width = x_BLD.shape[-1]
+        weight, bias = self.qkv.weight[width:], self.qkv.bias[width:]
+        key, value = F.linear(self.norm_attention(x_BLD), weight, bias).chunk(2, dim=-1)
+        return key, value
+
+    def forward(
+        self,
+        x_BSD: Tensor,
+        visible: Tensor | None,
+        num_queries: int,
+        kept: tuple[Tensor, Tensor] | None = None,
+    ) -> Tensor:
         """Applies the layer and returns its last tokens only.
 
         Args:
@@ -43,18 +56,17 @@ class GPTBlock(nn.Module):
             visible: True where a query sees a key, [B or 1, 1, L, S]; None for plain causality,
                 which needs as many queries as keys.
             num_queries: L, how many of the last tokens are wanted.
+            kept: Keys and values, [B, S, D], if they are known; then `x_BSD` holds the last L
+                tokens alone.
 
         Returns:
             [B, L, D].
         """
-        batch, keys, width = x_BSD.shape
-        normed = self.norm_attention(x_BSD)
-        if num_queries == keys:
-            query, key, value = self.qkv(normed).chunk(3, dim=-1)
-        else:  # the last layer of a window: project the queries that are wanted alone
-            weight, bias = self.qkv.weight, self.qkv.bias
-            query = F.linear(normed[:, keys - num_queries :], weight[:width], bias[:width])
-            key, value = F.linear(normed, weight[width:], bias[width:]).chunk(2, dim=-1)
+        batch, length, width = x_BSD.shape
+        x = x_BSD[:, length - num_queries :]
+        weight, bias = self.qkv.weight[:width], self.qkv.bias[:width]
+        query = F.linear(self.norm_attention(x), weight, bias)
+        key, value = self.project(x_BSD) if kept is None else kept
 
         def heads(tensor: Tensor) -> Tensor:
             return tensor.view(batch, -1, self.num_heads, width // self.num_heads).transpose(1, 2)
@@ -68,7 +80,7 @@ class GPTBlock(nn.Module):
             dropout_p=self.dropout.p if self.training else 0.0,
         )
         attended = attended.transpose(1, 2).reshape(batch, num_queries, width)
-        x = x_BSD[:, keys - num_queries :] + self.dropout(self.out(attended))
+        x = x + self.dropout(self.out(attended))
         hidden = self.up(self.norm_feed_forward(x))
         hidden = F.relu(hidden) if self.activation == "relu" else F.gelu(hidden, approximate="tanh")
         return x + self.dropout(self.down(hidden))

@@ -184,7 +184,11 @@ def _run(name: str, model: ModelConfig, num_segments: int, lengths: Lengths) -> 
         ),
         data=DataConfig(collect=collect, num_segments=num_segments),
         model=model,
-        train=TrainConfig(updates=800, batch_size=32, schedule="cosine", evaluate_every=100),
+        # One thread: so small a model gains little from more, and several that wait for one another
+        # crawl when another process has one of the cores.
+        train=TrainConfig(
+            updates=800, batch_size=32, schedule="cosine", evaluate_every=100, num_threads=1
+        ),
         evaluation=EvaluationConfig(
             parameter="corridor_length",
             values=LENGTHS,
