@@ -59,7 +59,10 @@ def train(
         raise ConfigError(f"{sorted(arguments)} can only be given with the name of a recipe")
     if seed is not None:
         config = replace(config, seed=seed)
-    folder = Path(runs) / (name or default_name(config))
+    name = name or default_name(config)
+    if Path(name).name != name:
+        raise ConfigError(f"the name '{name}' is a path; give the folder of all runs as runs")
+    folder = Path(runs) / name
     if folder.exists() and any(folder.iterdir()):
         raise RunError(
             f"{folder} already exists; go on with it by `retain resume {folder}`, "

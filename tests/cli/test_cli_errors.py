@@ -163,6 +163,7 @@ def test_a_run_that_exists_is_not_trained_over(run: Path, refused: Refused) -> N
         (["--environment.id", "CartPole-v1"], "CartPole-v1 has no option"),
         (["--evaluation.parameter", "length"], "no option 'length'"),
         (["--data.num-segments", "0"], "num_segments must be at least 1"),
+        (["--name", "../elsewhere"], "the name '../elsewhere' is a path"),
     ],
 )
 def test_settings_that_do_not_fit(
