@@ -37,9 +37,12 @@ class GPTBlock(nn.Module):
 
     def project(self, x_BLD: Tensor) -> tuple[Tensor, Tensor]:
         """Returns the keys and the values of tokens, each [B, L, D]."""
-        width = x_BLD.shape[-1]
+        return self._keys_and_values(self.norm_attention(x_BLD))
+
+    def _keys_and_values(self, normed_BLD: Tensor) -> tuple[Tensor, Tensor]:
+        width = normed_BLD.shape[-1]
         weight, bias = self.qkv.weight[width:], self.qkv.bias[width:]
-        key, value = F.linear(self.norm_attention(x_BLD), weight, bias).chunk(2, dim=-1)
+        key, value = F.linear(normed_BLD, weight, bias).chunk(2, dim=-1)
         return key, value
 
     def forward(
@@ -65,8 +68,9 @@ class GPTBlock(nn.Module):
         batch, length, width = x_BSD.shape
         x = x_BSD[:, length - num_queries :]
         weight, bias = self.qkv.weight[:width], self.qkv.bias[:width]
-        query = F.linear(self.norm_attention(x), weight, bias)
-        key, value = self.project(x_BSD) if kept is None else kept
+        normed = self.norm_attention(x_BSD)
+        query = F.linear(normed[:, length - num_queries :], weight, bias)
+        key, value = self._keys_and_values(normed) if kept is None else kept
 
         def heads(tensor: Tensor) -> Tensor:
             return tensor.view(batch, -1, self.num_heads, width // self.num_heads).transpose(1, 2)
