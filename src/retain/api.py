@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from retain.agents.sequence_policy import SequencePolicy
-from retain.core.errors import ConfigError, RunError
+from retain.core.errors import ConfigError
 from retain.data.store import list_datasets as _list_datasets
 from retain.evaluation import EnvironmentConfig, Scalar, evaluate_policy
 from retain.models import MODELS
@@ -19,7 +19,7 @@ from retain.recipes import RECIPES, recipe
 from retain.rollout import Actor
 from retain.training import checkpoints, offline, preparation
 from retain.training.config import RunConfig
-from retain.training.runs import Run, default_name
+from retain.training.runs import Run, check_free, default_name
 
 RUNS = Path("runs")
 
@@ -63,11 +63,7 @@ def train(
     if Path(name).name != name:
         raise ConfigError(f"the name '{name}' is a path; give the folder of all runs as runs")
     folder = Path(runs) / name
-    if folder.exists() and any(folder.iterdir()):
-        raise RunError(
-            f"{folder} already exists; go on with it by `retain resume {folder}`, "
-            "or choose another name"
-        )
+    check_free(folder)  # before any data are collected
     dataset = preparation.dataset_of(config)
     return _finish(preparation.start(config, folder, dataset), dataset, report, final_evaluation)
 

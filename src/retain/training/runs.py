@@ -66,11 +66,7 @@ class Run:
         Raises:
             RunError: If the folder exists and is not empty.
         """
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise RunError(
-                f"{folder} already exists; go on with it by `retain resume {folder}`, "
-                "or choose another --name"
-            )
+        check_free(folder)
         spaces = {
             "observation": serialize_space(observation_space),
             "action": serialize_space(action_space),
@@ -150,6 +146,19 @@ class Run:
             results["training"] = training
         dump_json(self.folder / "results.json", results)
         return results
+
+
+def check_free(folder: Path) -> None:
+    """Checks that a new run can have a folder.
+
+    Raises:
+        RunError: If the folder exists and is not empty.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise RunError(
+            f"{folder} already exists; go on with it by `retain resume {folder}`, "
+            "or choose another --name"
+        )
 
 
 def default_name(config: RunConfig) -> str:
