@@ -10,22 +10,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from retain.agents.sequence_policy import SequencePolicy
+from retain.agents.policy import Policy
 from retain.core.errors import ConfigError
 from retain.data.store import list_datasets as _list_datasets
 from retain.evaluation import EnvironmentConfig, Scalar, evaluate_policy
 from retain.models import MODELS
 from retain.recipes import RECIPES, recipe
 from retain.rollout import Actor
-from retain.training import checkpoints, offline, preparation
-from retain.training.config import RunConfig
+from retain.training import checkpoints, offline, online, preparation
+from retain.training.config import AnyRunConfig, OnlineRunConfig
 from retain.training.runs import Run, check_free, default_name
 
 RUNS = Path("runs")
 
 
 def train(
-    config: RunConfig | str,
+    config: AnyRunConfig | str,
     *,
     name: str | None = None,
     runs: str | Path = RUNS,
@@ -41,7 +41,7 @@ def train(
         name: Name of the run folder; by default made of recipe and seed.
         runs: Folder of all runs.
         seed: Takes the place of the configuration's seed.
-        report: Called with the update's number and a dict of metrics as they come.
+        report: Called with how far training is and a dict of metrics as they come.
         final_evaluation: Evaluate at all of the configuration's values after training.
         **arguments: Keyword arguments of the recipe.
 
@@ -64,8 +64,12 @@ def train(
         raise ConfigError(f"the name '{name}' is a path; give the folder of all runs as runs")
     folder = Path(runs) / name
     check_free(folder)  # before any data are collected
-    dataset = preparation.dataset_of(config)
-    return _finish(preparation.start(config, folder, dataset), dataset, report, final_evaluation)
+    if isinstance(config, OnlineRunConfig):
+        run, dataset = preparation.start_online(config, folder), None
+    else:
+        dataset = preparation.dataset_of(config)
+        run = preparation.start(config, folder, dataset)
+    return _finish(run, dataset, report, final_evaluation)
 
 
 def resume(
@@ -82,11 +86,15 @@ def resume(
         final_evaluation: As for `train`.
     """
     run = _as_run(run)
-    return _finish(run, preparation.dataset_of(run.config), report, final_evaluation)
+    config = run.config
+    dataset = None if isinstance(config, OnlineRunConfig) else preparation.dataset_of(config)
+    return _finish(run, dataset, report, final_evaluation)
 
 
-def _finish(run: Run, dataset: str, report: offline.Report | None, final_evaluation: bool) -> Run:
-    training = offline.train(run, dataset, report)
+def _finish(
+    run: Run, dataset: str | None, report: offline.Report | None, final_evaluation: bool
+) -> Run:
+    training = online.train(run, report) if dataset is None else offline.train(run, dataset, report)
     run.record([], training)
     if final_evaluation:
         evaluate(run)
@@ -166,7 +174,7 @@ class Agent:
         policy: The policy.
     """
 
-    def __init__(self, policy: SequencePolicy):
+    def __init__(self, policy: Policy):
         self.policy = policy
         self._actor: Actor | None = None
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
-from retain.agents.sequence_policy import SequencePolicy
+from retain.agents.policy import Policy
 from retain.core.errors import ConfigError
 from retain.envs import make_vec
 from retain.rollout import play
@@ -63,7 +64,7 @@ class EvaluationConfig:
 
 
 def evaluate_policy(
-    policy: SequencePolicy,
+    policy: Policy,
     environment: EnvironmentConfig,
     *,
     episodes: int,
@@ -122,6 +123,8 @@ def evaluate_policy(
     successes = [part.success_B for part in parts if part.success_B is not None]
     metric = "success" if len(successes) == len(parts) else "return"
     scores = np.concatenate(successes) if metric == "success" else returns
+    mean, stderr = _mean_and_error(scores)
+    return_mean, return_stderr = _mean_and_error(returns)
     return {
         "environment": environment.id,
         "parameter": parameter,
@@ -130,15 +133,23 @@ def evaluate_policy(
         "episodes": episodes,
         "seeds": [seed, seed + episodes - 1],
         "metric": metric,
-        "mean": float(scores.mean()),
-        "stderr": float(scores.std(ddof=1) / np.sqrt(episodes)) if episodes > 1 else 0.0,
+        "mean": mean,
+        "stderr": stderr,
+        "return_mean": return_mean,
+        "return_stderr": return_stderr,
         "returns": returns.tolist(),
         "lengths": lengths.tolist(),
         "seconds": time.perf_counter() - start,
     }
 
 
-def check_spaces(policy: SequencePolicy, observation_space: Any, action_space: Any) -> None:
+def _mean_and_error(scores: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """The mean, and its standard error over the episodes."""
+    error = scores.std(ddof=1) / np.sqrt(len(scores)) if len(scores) > 1 else 0.0
+    return float(scores.mean()), float(error)
+
+
+def check_spaces(policy: Policy, observation_space: Any, action_space: Any) -> None:
     """Checks that a policy can act in an environment.
 
     Raises:

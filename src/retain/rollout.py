@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from gymnasium.vector import VectorEnv
 
-from retain.agents.sequence_policy import SequencePolicy
+from retain.agents.policy import Policy
 
 Array = npt.NDArray[Any]
 
@@ -26,7 +26,7 @@ class Actor:
         num_rows: Number of environments B.
     """
 
-    def __init__(self, policy: SequencePolicy, num_rows: int):
+    def __init__(self, policy: Policy, num_rows: int):
         self.policy = policy.eval()
         self.num_rows = num_rows
         self.device = next(policy.parameters()).device
@@ -71,7 +71,7 @@ class Episodes:
     """1 or 0 where the environment reports ``success`` at the end, else None."""
 
 
-def play(policy: SequencePolicy, env: VectorEnv[Any, Any, Any], seeds: list[int]) -> Episodes:
+def play(policy: Policy, env: VectorEnv[Any, Any, Any], seeds: list[int]) -> Episodes:
     """Plays one episode in every row, by really acting.
 
     Args:
@@ -105,8 +105,13 @@ def play(policy: SequencePolicy, env: VectorEnv[Any, Any, Any], seeds: list[int]
         returns += np.where(running, reward, 0.0)
         lengths += running
         ended = running & (np.asarray(terminated) | np.asarray(truncated))
-        if "success" in info:
-            known = ended & np.asarray(info.get("_success", np.ones(rows, dtype=np.bool_)))
-            success[known] = np.asarray(info["success"], dtype=np.float64)[known]
+        read_success(info, ended, success)
         running &= ~ended
     return Episodes(returns, lengths, None if np.isnan(success).any() else success)
+
+
+def read_success(info: dict[str, Any], ended_B: Array, success_B: Array) -> None:
+    """Notes in `success_B` what an environment says of the episodes that have just ended."""
+    if "success" in info:
+        known_B = ended_B & np.asarray(info.get("_success", np.ones_like(ended_B)))
+        success_B[known_B] = np.asarray(info["success"], dtype=np.float64)[known_B]

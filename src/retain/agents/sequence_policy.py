@@ -9,12 +9,14 @@ Axes: B batch, T steps, K steps of a segment, A actions.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import ClassVar
 
 import gymnasium as gym
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from retain.agents import AGENTS
+from retain.agents.policy import ActingState, AgentConfig, Policy
 from retain.memory import MemoryState, ModelConfig, SequenceModel
 from retain.models import build
 from retain.nn.heads import action_head
@@ -22,8 +24,10 @@ from retain.tokens import ReturnTokens
 
 
 @dataclass(frozen=True, kw_only=True)
-class SequencePolicyConfig:
+class SequencePolicyConfig(AgentConfig):
     """Offline RL as sequence modelling."""
+
+    registered_name: ClassVar[str] = "sequence_policy"
 
     target_return: float = 1.0
     """The return that the policy is asked for when it acts."""
@@ -39,20 +43,10 @@ class SequencePolicyConfig:
 
 
 @dataclass(frozen=True)
-class ActingState:
-    """What a policy carries from step to step, for B rows."""
+class SequenceState(ActingState):
+    """What a sequence policy carries from step to step, for B rows."""
 
-    memory: MemoryState
-    previous_action_B: Tensor
     return_to_go_B: Tensor
-
-    def rows(self, index: Any) -> ActingState:
-        """Returns the state of some rows; see `MemoryState.rows`."""
-        if isinstance(index, int):
-            index = [index]
-        return ActingState(
-            self.memory.rows(index), self.previous_action_B[index], self.return_to_go_B[index]
-        )
 
 
 @dataclass(frozen=True)
@@ -71,7 +65,8 @@ class Losses:
     """Real steps."""
 
 
-class SequencePolicy(nn.Module):
+@AGENTS.register("sequence_policy")
+class SequencePolicy(Policy):
     """A policy over any registered sequence model.
 
     Args:
@@ -81,6 +76,8 @@ class SequencePolicy(nn.Module):
         action_space: Space of one action.
     """
 
+    Config: ClassVar[type[AgentConfig]] = SequencePolicyConfig
+
     def __init__(
         self,
         config: SequencePolicyConfig,
@@ -88,10 +85,7 @@ class SequencePolicy(nn.Module):
         observation_space: gym.Space,
         action_space: gym.Space,
     ):
-        super().__init__()
-        self.config = config
-        self.observation_space = observation_space
-        self.action_space = action_space
+        super().__init__(config, model_config, observation_space, action_space)
         self.tokens = ReturnTokens(observation_space, action_space, model_config.width)
         self.model: SequenceModel = build(model_config, tokens_per_step=self.tokens.tokens_per_step)
         self.head = action_head(action_space, model_config.width)
@@ -172,38 +166,23 @@ class SequencePolicy(nn.Module):
         total = prediction_loss + regularizer
         return Losses(total, prediction_loss, accuracy, regularizer, mask.sum()), memory
 
-    def acting_state(self, batch_size: int) -> ActingState:
+    def acting_state(self, batch_size: int) -> SequenceState:
         """Returns the state to begin acting with in `batch_size` environments."""
         memory = self.model.initial_state(batch_size)
-        sample = torch.as_tensor(self.action_space.sample())
-        action = torch.zeros(batch_size, *sample.shape, dtype=sample.dtype)
-        if isinstance(self.action_space, gym.spaces.Discrete):
-            action += int(self.action_space.start)
-        device = next(self.parameters()).device
-        target = torch.full((batch_size,), self.config.target_return, device=device)
-        return ActingState(memory, action.to(device), target)
+        action = self.no_action(batch_size)
+        target = torch.full((batch_size,), self.config.target_return, device=action.device)
+        return SequenceState(memory, action, target)
 
     def act(
         self,
         observation_B: Tensor,
         reward_B: Tensor,
         reset_B: Tensor,
-        state: ActingState,
+        state: SequenceState,
         *,
         donate: bool = False,
-    ) -> tuple[Tensor, Tensor, ActingState]:
-        """Takes one step in every row.
-
-        Args:
-            observation_B: Observations now, [B, ...].
-            reward_B: Rewards of the previous actions, [B]; ignored in rows that begin.
-            reset_B: True in rows that begin an episode.
-            state: The state after the previous step.
-            donate: Gives the state away; see `SequenceModel.forward`.
-
-        Returns:
-            Actions [B, ...], the predictions they were chosen from, and the next state.
-        """
+    ) -> tuple[Tensor, Tensor, SequenceState]:
+        """See `Policy.act`; asks for the return that is still to come."""
         fresh = torch.full_like(state.return_to_go_B, self.config.target_return)
         return_to_go = torch.where(reset_B, fresh, state.return_to_go_B - reward_B)
         x_BLD, reset_BL = self.tokens.acting(

@@ -26,13 +26,17 @@ class TrainingDisplay:
 
     Args:
         title: What is trained.
-        updates: Updates in all.
+        total: How far training goes.
+        unit: What that counts.
     """
 
-    def __init__(self, title: str, updates: int):
+    def __init__(self, title: str, total: int, unit: str = "update"):
         self.title = title
-        self.updates = updates
+        self.total = total
+        self.unit = unit
         self._last_line = 0.0
+        self._last: tuple[int, float] | None = None
+        self._speed = 0.0
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("[bold]{task.description}"),
@@ -46,7 +50,7 @@ class TrainingDisplay:
             console=console,
             disable=not console.is_terminal,
         )
-        self._task = self._progress.add_task(title, total=updates, speed="", loss="")
+        self._task = self._progress.add_task(title, total=total, speed="", loss="")
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -60,23 +64,29 @@ class TrainingDisplay:
     ) -> None:
         self._progress.stop()
 
-    def __call__(self, update: int, metrics: dict[str, float]) -> None:
-        """Takes the metrics of an update."""
+    def __call__(self, done: int, metrics: dict[str, float]) -> None:
+        """Takes the metrics of a step of training."""
         evaluations = {k.removeprefix("eval/"): v for k, v in metrics.items() if "eval/" in k}
         if evaluations:
             values = "  ".join(f"{name} {value:.2f}" for name, value in evaluations.items())
-            console.print(f"{self.title}  update {update}: {values}")
+            console.print(f"{self.title}  {self.unit} {done:,}: {values}")
             return
-        speed = metrics.get("train/updates_per_second", 0.0)
-        text = f"loss {metrics['train/loss']:.4f}  accuracy {metrics['train/accuracy']:.3f}"
+        now = time.monotonic()
+        if self._last is not None and now > self._last[1]:
+            self._speed = (done - self._last[0]) / (now - self._last[1])
+        self._last = done, now
+        shown = {"train/loss": "loss {:.4f}", "train/accuracy": "accuracy {:.3f}"}
+        shown |= {"train/return": "return {:.3f}", "train/success": "success {:.2f}"}
+        text = "  ".join(form.format(metrics[k]) for k, form in shown.items() if k in metrics)
+        speed = self._speed
         if console.is_terminal:
-            self._progress.update(self._task, completed=update, speed=f"{speed:.1f}/s", loss=text)
-        elif time.monotonic() - self._last_line > 15 or update == self.updates:
-            self._last_line = time.monotonic()
-            left = (self.updates - update) / speed if speed else 0.0
+            self._progress.update(self._task, completed=done, speed=f"{speed:,.1f}/s", loss=text)
+        elif now - self._last_line > 15 or done >= self.total:
+            self._last_line = now
+            left = (self.total - done) / speed if speed else 0.0
             console.print(
-                f"{self.title}  update {update}/{self.updates}  {text}  "
-                f"{speed:.1f} updates/s  {left:.0f} s left"
+                f"{self.title}  {self.unit} {done:,}/{self.total:,}  {text}  "
+                f"{speed:,.1f} {self.unit}s/s  {left:.0f} s left"
             )
 
 

@@ -85,13 +85,13 @@ def _show_run(folder: Path, console: Console, *, as_json: bool) -> None:
         print(json.dumps(results, indent=2))
         return
     policy = run.policy()
-    state = policy.model.initial_state(1)
+    memory = policy.acting_state(1).memory
     facts: dict[str, Any] = {
         "recipe": run.config.recipe,
         "seed": run.config.seed,
         "model": run.config.model.registered_name,
         "parameters": f"{sum(p.numel() for p in policy.parameters()):,}",
-        "memory of one environment": f"{state.num_bytes() / 1024:.1f} KiB",
+        "memory of one environment": f"{memory.num_bytes() / 1024:.1f} KiB",
         "checkpoints": ", ".join(
             sorted(p.name for p in (folder / "checkpoints").glob("[!.]*"))
         ) or "none",

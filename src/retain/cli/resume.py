@@ -32,7 +32,9 @@ def run(arguments: list[str]) -> None:
     from retain.training.runs import Run
 
     stopped = Run(options.run)
-    with TrainingDisplay(stopped.config.recipe, stopped.config.train.updates) as display:
+    with TrainingDisplay(
+        stopped.config.recipe, stopped.config.train.total, stopped.config.train.unit
+    ) as display:
         api.resume(stopped, report=display, final_evaluation=not options.no_evaluation)
     results = stopped.results()
     if results["evaluations"]:

@@ -34,7 +34,7 @@ def run(arguments: list[str]) -> None:
     from retain.cli.display import TrainingDisplay, console, evaluation_table
 
     folder = api.RUNS if options.runs is None else options.runs
-    with TrainingDisplay(config.recipe, config.train.updates) as display:
+    with TrainingDisplay(config.recipe, config.train.total, config.train.unit) as display:
         trained = api.train(
             config,
             name=options.name,

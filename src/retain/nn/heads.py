@@ -5,7 +5,9 @@ Axes: ... leading axes (batch, time), D width, A actions.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import gymnasium as gym
 import numpy as np
@@ -117,6 +119,33 @@ class ContinuousHead(ActionHead):
     def choose(self, prediction: Tensor, *, sample: bool) -> Tensor:
         """The predicted action, made to fit the bounds; there is no distribution to sample from."""
         return prediction.clamp(self.low, self.high)
+
+
+def perceptron(
+    width: int, hidden: Sequence[int], outputs: int, *, last: float = 3e-3
+) -> nn.Sequential:
+    """Returns linear layers with ReLUs between them, whose outputs start near zero.
+
+    Weights of hidden layers are uniform within one over the root of the layer's outputs, and their
+    biases 0.1; those of the last layer uniform within `last` (the way of Ni et al. 2023).
+
+    Args:
+        width: Width D of the inputs.
+        hidden: Widths of the hidden layers.
+        outputs: Number of outputs.
+        last: Largest weight and bias of the last layer.
+    """
+    layers: list[nn.Module] = []
+    for size in hidden:
+        layer = nn.Linear(width, size)
+        nn.init.uniform_(layer.weight, -1 / math.sqrt(size), 1 / math.sqrt(size))
+        nn.init.constant_(layer.bias, 0.1)
+        layers += [layer, nn.ReLU()]
+        width = size
+    layer = nn.Linear(width, outputs)
+    nn.init.uniform_(layer.weight, -last, last)
+    nn.init.uniform_(layer.bias, -last, last)
+    return nn.Sequential(*layers, layer)
 
 
 def action_head(space: gym.Space, width: int) -> ActionHead:

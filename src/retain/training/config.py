@@ -1,10 +1,16 @@
-"""What a run is told. A recipe returns a `RunConfig`; the run folder keeps it as JSON."""
+"""What a run is told.
+
+A recipe returns a `RunConfig` or an `OnlineRunConfig`; the run folder keeps it as JSON.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from retain.agents import AGENTS
+from retain.agents.online import OnlineAgentConfig
+from retain.agents.policy import AgentConfig
 from retain.agents.sequence_policy import SequencePolicyConfig
 from retain.collection import CollectConfig
 from retain.core.config import from_dict, to_dict
@@ -36,14 +42,8 @@ class DataConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig:
-    """How the policy is trained."""
-
-    updates: int = 1000
-    """Optimiser steps."""
-
-    batch_size: int = 64
-    """Training sequences in a batch, on each device."""
+class LoopConfig:
+    """What every training loop is told, offline or online."""
 
     learning_rate: float = 1e-3
     """Peak learning rate of AdamW."""
@@ -54,6 +54,60 @@ class TrainConfig:
     weight_decay: float = 0.01
     """Weight decay of AdamW, on all parameters."""
 
+    gradient_clip: float | None = 1.0
+    """Largest norm of the gradient; None for no limit."""
+
+    keep_checkpoints: int = 2
+    """How many of the latest checkpoints are kept beside the best."""
+
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    """Numerical precision, as Lightning Fabric names it."""
+
+    accelerator: str = "cpu"
+    """cpu, cuda, mps, or auto, as Lightning Fabric names it."""
+
+    num_threads: int | None = None
+    """Threads of a CPU run; None for torch's default."""
+
+    tensorboard: bool = True
+    """Write TensorBoard events."""
+
+    wandb: str | None = None
+    """Name of a Weights & Biases project to log to; needs the extra `wandb`."""
+
+    def __post_init__(self) -> None:
+        """Checks the numbers."""
+        self._at_least_one("keep_checkpoints", "num_threads")
+        self._not_negative("weight_decay")
+        for name in ("learning_rate", "gradient_clip"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ConfigError(f"train.{name} must be above 0, not {value}")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ConfigError(f"train.betas must be at least 0 and below 1, not {self.betas}")
+
+    def _at_least_one(self, *names: str) -> None:
+        for name in names:
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"train.{name} must be at least 1, not {value}")
+
+    def _not_negative(self, *names: str) -> None:
+        for name in names:
+            if getattr(self, name) < 0:
+                raise ConfigError(f"train.{name} must not be negative, not {getattr(self, name)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(LoopConfig):
+    """How a policy is trained offline."""
+
+    updates: int = 1000
+    """Optimiser steps."""
+
+    batch_size: int = 64
+    """Training sequences in a batch, on each device."""
+
     warmup_updates: int = 50
     """Updates over which the learning rate rises from zero."""
 
@@ -62,9 +116,6 @@ class TrainConfig:
 
     final_learning_rate: float = 0.1
     """Where a linear or cosine schedule ends, as a fraction of the peak."""
-
-    gradient_clip: float | None = 1.0
-    """Largest norm of the gradient; None for no limit."""
 
     bptt_segments: int | None = None
     """Segments that the gradient goes back through; None for all, 1 to detach the memory at every
@@ -83,76 +134,152 @@ class TrainConfig:
     checkpoint_every: int = 200
     """Updates between checkpoints."""
 
-    keep_checkpoints: int = 2
-    """How many of the latest checkpoints are kept beside the best."""
-
     log_every: int = 10
     """Updates between lines of metrics."""
-
-    precision: Literal["32-true", "bf16-mixed"] = "32-true"
-    """Numerical precision, as Lightning Fabric names it."""
-
-    accelerator: str = "cpu"
-    """cpu, cuda, mps, or auto, as Lightning Fabric names it."""
 
     devices: int = 1
     """Number of devices; more than one train data-parallel."""
 
-    num_threads: int | None = None
-    """Threads of a CPU run; None for torch's default."""
-
-    tensorboard: bool = True
-    """Write TensorBoard events."""
-
-    wandb: str | None = None
-    """Name of a Weights & Biases project to log to; needs the extra `wandb`."""
-
     def __post_init__(self) -> None:
         """Checks the numbers."""
-        for name in ("updates", "batch_size", "checkpoint_every", "log_every", "devices"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"train.{name} must be at least 1, not {getattr(self, name)}")
-        for name in ("bptt_segments", "evaluate_every", "keep_checkpoints", "num_threads"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"train.{name} must be at least 1, not {value}")
-        for name in ("learning_rate", "gradient_clip"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ConfigError(f"train.{name} must be above 0, not {value}")
-        for name in ("weight_decay", "warmup_updates", "final_learning_rate"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"train.{name} must not be negative, not {getattr(self, name)}")
-        if not all(0 <= beta < 1 for beta in self.betas):
-            raise ConfigError(f"train.betas must be at least 0 and below 1, not {self.betas}")
+        super().__post_init__()
+        self._at_least_one("updates", "batch_size", "checkpoint_every", "log_every", "devices")
+        self._at_least_one("bptt_segments", "evaluate_every")
+        self._not_negative("warmup_updates", "final_learning_rate")
         if self.update_per_segment and self.devices > 1:
             raise ConfigError("train.update_per_segment works on one device only")
 
+    @property
+    def total(self) -> int:
+        """Where training ends, in what `unit` says."""
+        return self.updates
+
+    @property
+    def unit(self) -> str:
+        """What progress is counted in."""
+        return "update"
+
 
 @dataclass(frozen=True, kw_only=True)
-class RunConfig:
-    """A whole run."""
+class OnlineTrainConfig(LoopConfig):
+    """How an agent is trained online.
+
+    Training goes in rounds: `num_envs` episodes are played at once, each to its end, and then the
+    updates that they have earned are made.
+    """
+
+    env_steps: int | None = None
+    """Steps of the environment after which training ends, with the round; None for no limit."""
+
+    episodes: int | None = 1000
+    """Episodes after which training ends; None for no limit."""
+
+    num_envs: int = 16
+    """Episodes of a round, played at once."""
+
+    learning_rate: float = 3e-4
+    """Learning rate of AdamW."""
+
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Decay rates of AdamW's averages."""
+
+    weight_decay: float = 0.0
+    """Weight decay of AdamW, on all parameters."""
+
+    gradient_clip: float | None = None
+    """Largest norm of the gradient; None for no limit."""
+
+    batch_size: int = 64
+    """Episodes, or windows of them, in a batch from the replay."""
+
+    sequence_length: int | None = None
+    """Steps of a window from the replay; None for whole episodes."""
+
+    updates_per_step: float = 0.25
+    """Updates from the replay for each step of the environment."""
+
+    replay_capacity: int = 1_000_000
+    """Steps that the replay keeps."""
+
+    random_episodes: int = 10
+    """Episodes at the start whose actions are drawn uniformly (agents with a replay)."""
+
+    exploration_fraction: float = 0.1
+    """Share of the training over which epsilon falls from 1 to its last value (DQN)."""
+
+    final_epsilon: float | None = None
+    """Share of random actions after that; None for one in the longest episode so far (DQN)."""
+
+    dropout_in_collection: bool = True
+    """Leave dropout on while episodes are collected, as published; it is off in evaluations."""
+
+    evaluate_every: int | None = 10_000
+    """Steps of the environment between evaluations; None for none before the end."""
+
+    stop_at_return: float | None = None
+    """End training once the mean return of an evaluation reaches this; None to go on."""
+
+    checkpoint_every: int = 100_000
+    """Steps of the environment between checkpoints; they hold the replay."""
+
+    keep_checkpoints: int = 1
+    """How many of the latest checkpoints are kept beside the best."""
+
+    log_every: int = 2_000
+    """Steps of the environment between lines of metrics."""
+
+    def __post_init__(self) -> None:
+        """Checks the numbers."""
+        super().__post_init__()
+        if self.env_steps is None and self.episodes is None:
+            raise ConfigError("training would not end; give train.env_steps or train.episodes")
+        self._at_least_one("env_steps", "episodes", "num_envs", "batch_size", "sequence_length")
+        self._at_least_one("replay_capacity", "evaluate_every", "checkpoint_every", "log_every")
+        self._not_negative("random_episodes")
+        if not self.updates_per_step > 0:
+            raise ConfigError(
+                f"train.updates_per_step must be above 0, not {self.updates_per_step}: "
+                "nothing would be learned"
+            )
+        for name in ("exploration_fraction", "final_epsilon"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= 1:
+                raise ConfigError(f"train.{name} must be from 0 to 1, not {value}")
+
+    @property
+    def devices(self) -> int:
+        """Number of devices: online training uses one."""
+        return 1
+
+    @property
+    def total(self) -> int:
+        """Where training ends, in what `unit` says."""
+        return self.env_steps or self.episodes or 0
+
+    @property
+    def unit(self) -> str:
+        """What progress is counted in."""
+        return "step" if self.env_steps else "episode"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommonRunConfig:
+    """What every run is told, offline or online."""
 
     recipe: str = ""
     """Name of the recipe that this began as."""
 
     seed: int = 0
-    """Seed of weights, batches and dropout."""
+    """Seed of weights, batches, episodes and dropout."""
 
     environment: EnvironmentConfig
-    """Where the policy is evaluated."""
-
-    data: DataConfig
-    """What it is trained on."""
+    """Where the policy is evaluated, and trained if it is trained online."""
 
     model: ModelConfig
     """The sequence model."""
 
-    agent: SequencePolicyConfig = field(default_factory=SequencePolicyConfig)
-    """The policy."""
-
-    train: TrainConfig = field(default_factory=TrainConfig)
-    """How it is trained."""
+    agent: AgentConfig
+    """The learning rule and what acts."""
 
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     """How it is evaluated."""
@@ -163,12 +290,40 @@ class RunConfig:
             raise ConfigError(f"seed must not be negative, not {self.seed}")
 
 
-def config_to_dict(config: RunConfig) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class RunConfig(CommonRunConfig):
+    """A whole run that learns from data."""
+
+    data: DataConfig
+    """What it is trained on."""
+
+    agent: SequencePolicyConfig = field(default_factory=SequencePolicyConfig)
+    """The policy."""
+
+    train: TrainConfig = field(default_factory=TrainConfig)
+    """How it is trained."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnlineRunConfig(CommonRunConfig):
+    """A whole run that learns by acting."""
+
+    agent: OnlineAgentConfig
+    """The learning rule."""
+
+    train: OnlineTrainConfig = field(default_factory=OnlineTrainConfig)
+    """How it is trained."""
+
+
+AnyRunConfig: TypeAlias = RunConfig | OnlineRunConfig
+
+
+def config_to_dict(config: AnyRunConfig) -> dict[str, Any]:
     """Returns a run's configuration as JSON-ready values, with the format's number."""
     return {"format": FORMAT, **to_dict(config)}
 
 
-def config_from_dict(data: dict[str, Any]) -> RunConfig:
+def config_from_dict(data: dict[str, Any]) -> AnyRunConfig:
     """Reads what `config_to_dict` wrote.
 
     Raises:
@@ -182,4 +337,13 @@ def config_from_dict(data: dict[str, Any]) -> RunConfig:
             "train it anew or use the version that wrote it"
         )
     rest = {name: value for name, value in data.items() if name != "format"}
-    return from_dict(RunConfig, rest, resolve=lambda _, name: MODELS.get(name).Config)
+    # Only what is trained offline names its data.
+    kind: type[AnyRunConfig] = RunConfig if "data" in rest else OnlineRunConfig
+    return from_dict(kind, rest, resolve=_resolve)
+
+
+def _resolve(base: type, name: str) -> type:
+    """The class of a model's or an agent's settings."""
+    registry: Any = MODELS if issubclass(base, ModelConfig) else AGENTS
+    found: type = registry.get(name).Config
+    return found

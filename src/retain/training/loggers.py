@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from retain.core.errors import MissingExtraError
+from retain.training.config import LoopConfig
 
 METRICS = "metrics.jsonl"
 
@@ -134,3 +135,22 @@ class Loggers:
         """Closes all."""
         for logger in self._loggers:
             logger.close()
+
+
+def open_loggers(
+    folder: Path, settings: LoopConfig, config: dict[str, Any], last_step: int
+) -> Loggers:
+    """Opens what a run logs to.
+
+    Args:
+        folder: The run's folder.
+        settings: Says which loggers are wanted.
+        config: The run's configuration, for Weights & Biases.
+        last_step: The step that the run goes on from.
+    """
+    loggers: list[Logger] = [JsonLines(folder / METRICS, last_step)]
+    if settings.tensorboard:
+        loggers.append(TensorBoard(folder / "tensorboard", last_step))
+    if settings.wandb is not None:
+        loggers.append(WeightsAndBiases(settings.wandb, folder.resolve().name, config))
+    return Loggers(loggers)

@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -22,15 +22,8 @@ from retain.data.segments import SegmentBatch
 from retain.evaluation import evaluate_policy
 from retain.memory import MemoryState
 from retain.training import checkpoints, parallel
-from retain.training.config import config_to_dict
-from retain.training.loggers import (
-    METRICS,
-    JsonLines,
-    Logger,
-    Loggers,
-    TensorBoard,
-    WeightsAndBiases,
-)
+from retain.training.config import RunConfig, config_to_dict
+from retain.training.loggers import Loggers, open_loggers
 from retain.training.preparation import sampler
 from retain.training.runs import Run
 from retain.training.schedules import learning_rate
@@ -105,7 +98,7 @@ class _Segments(nn.Module):
 
 class _Trainer:
     def __init__(self, run: Run, pack: Pack, report: Report | None, place: parallel.Place):
-        config = run.config
+        config = cast(RunConfig, run.config)
         self.run, self.config, self.report = run, config, report
         self.settings = config.train
         if self.settings.num_threads is not None:
@@ -117,7 +110,7 @@ class _Trainer:
         self.longest = int(pack.lengths.max())
         # Weights come from the seed alone; what follows differs from device to device.
         torch.manual_seed(config.seed)
-        self.policy = run.policy()
+        self.policy = cast(SequencePolicy, run.policy())
         trained_on = (self.policy.observation_space, self.policy.action_space)
         if (pack.observation_space, pack.action_space) != trained_on:
             raise RunError(
@@ -134,7 +127,10 @@ class _Trainer:
         self.progress = _Progress()
         self._restore(optimiser)
         self.module, self.optimiser = self.fabric.setup(_Segments(self.policy), optimiser)
-        self.logger = self._loggers() if rank == 0 else Loggers([])
+        self.logger = Loggers([])
+        if rank == 0:
+            plain = config_to_dict(config)
+            self.logger = open_loggers(run.folder, self.settings, plain, self.progress.update)
 
     # -- the loop --------------------------------------------------------------------------------
 
@@ -364,16 +360,6 @@ class _Trainer:
                 f"{checkpoint / checkpoints.TRAINING} does not fit the run ({error!r}); "
                 "it can be evaluated but not resumed"
             ) from None
-
-    def _loggers(self) -> Loggers:
-        update = self.progress.update
-        loggers: list[Logger] = [JsonLines(self.run.folder / METRICS, update)]
-        if self.settings.tensorboard:
-            loggers.append(TensorBoard(self.run.folder / "tensorboard", update))
-        if self.settings.wandb is not None:
-            plain = config_to_dict(self.config)
-            loggers.append(WeightsAndBiases(self.settings.wandb, self.run.name, plain))
-        return Loggers(loggers)
 
 
 def _to_tensors(batch: SegmentBatch, device: torch.device) -> dict[str, Tensor]:

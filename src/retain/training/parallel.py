@@ -21,7 +21,7 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from retain.core.errors import ConfigError, RetainError, TrainingError
 from retain.core.plugins import import_plugin, imported_plugins
-from retain.training.config import TrainConfig
+from retain.training.config import OnlineTrainConfig, TrainConfig
 
 Work = Callable[..., None]
 """Called in a further process with its place, a function to call when it is ready, and the
@@ -61,7 +61,7 @@ class _Processes(LightningEnvironment):
         return 0
 
 
-def fabric(settings: TrainConfig, place: Place | None = None) -> Fabric:
+def fabric(settings: TrainConfig | OnlineTrainConfig, place: Place | None = None) -> Fabric:
     """Returns the Fabric of one process, not launched yet.
 
     Raises:

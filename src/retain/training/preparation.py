@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from retain.agents import AGENTS
+from retain.agents.online import OnlineAgent
+from retain.agents.policy import Policy
 from retain.agents.sequence_policy import SequencePolicy
 from retain.collection import collect
 from retain.core.errors import ConfigError
@@ -13,8 +16,8 @@ from retain.data.pack import Pack, open_pack
 from retain.data.segments import SegmentSampler
 from retain.envs import make
 from retain.evaluation import check_spaces
-from retain.training import parallel
-from retain.training.config import RunConfig
+from retain.training import online, parallel
+from retain.training.config import AnyRunConfig, OnlineRunConfig, RunConfig
 from retain.training.loggers import WeightsAndBiases
 from retain.training.runs import Run
 
@@ -49,15 +52,15 @@ def start(config: RunConfig, folder: Path, dataset: str) -> Run:
         policy = SequencePolicy(config.agent, config.model, *spaces)
     except ValueError as error:  # torch's own checks, of a dropout say
         raise ConfigError(f"the model cannot be built: {error}") from None
-    _check_environment(config, policy, dataset)
+    _check_environment(config, policy, f"dataset '{dataset}'")
     parallel.fabric(config.train)
     if config.train.wandb is not None:
         WeightsAndBiases.check()
     return Run.create(folder, config, *spaces)
 
 
-def _check_environment(config: RunConfig, policy: SequencePolicy, dataset: str) -> None:
-    """Checks that what is trained on a dataset can act where it will be evaluated."""
+def _check_environment(config: AnyRunConfig, policy: Policy, source: str) -> None:
+    """Checks that what is trained on one source can act where it will be evaluated."""
     kwargs: dict[str, Any] = dict(config.environment.kwargs)
     evaluation = config.evaluation
     values = [*evaluation.values, *evaluation.values_in_training]
@@ -67,9 +70,35 @@ def _check_environment(config: RunConfig, policy: SequencePolicy, dataset: str) 
     try:
         check_spaces(policy, env.observation_space, env.action_space)
     except ConfigError as error:
-        raise ConfigError(f"dataset '{dataset}' and {config.environment.id}: {error}") from None
+        raise ConfigError(f"{source} and {config.environment.id}: {error}") from None
     finally:
         env.close()
+
+
+def start_online(config: OnlineRunConfig, folder: Path) -> Run:
+    """Makes the folder of a new run that learns by acting, once everything is known to fit.
+
+    Raises:
+        ConfigError: If the environment, the model, the agent or the machine do not fit together.
+        MissingExtraError: If a logger is asked for whose package is not installed.
+        RunError: If the folder is taken.
+    """
+    env = make(config.environment.id, **config.environment.kwargs)
+    spaces = env.observation_space, env.action_space
+    env.close()
+    build = AGENTS.get(config.agent.registered_name)
+    try:
+        agent = cast(OnlineAgent, build(config.agent, config.model, *spaces))
+    except ConfigError:
+        raise
+    except ValueError as error:  # torch's own checks, of a dropout say
+        raise ConfigError(f"the model cannot be built: {error}") from None
+    online.replay_of(config, agent)
+    _check_environment(config, agent, "the run")
+    parallel.fabric(config.train)
+    if config.train.wandb is not None:
+        WeightsAndBiases.check()
+    return Run.create(folder, config, *spaces)
 
 
 def sampler(config: RunConfig, pack: Pack, rank: int) -> SegmentSampler:

@@ -16,13 +16,14 @@ import gymnasium as gym
 import torch
 from minari.serialization import deserialize_space, serialize_space
 
-from retain.agents.sequence_policy import SequencePolicy
+from retain.agents import AGENTS
+from retain.agents.policy import Policy
 from retain.core.config import dump_json, load_json
 from retain.core.errors import ConfigError, RunError
 from retain.core.provenance import provenance
 from retain.report.results import FORMAT as RESULTS_FORMAT
 from retain.training import checkpoints
-from retain.training.config import RunConfig, config_from_dict, config_to_dict
+from retain.training.config import AnyRunConfig, config_from_dict, config_to_dict
 
 
 class Run:
@@ -46,7 +47,7 @@ class Run:
                 raise RunError(
                     f"{self.folder} is not a whole run: it has no {name}; delete it and train anew"
                 )
-        self.config: RunConfig = config_from_dict(load_json(self.folder / "config.json"))
+        self.config: AnyRunConfig = config_from_dict(load_json(self.folder / "config.json"))
 
     @property
     def name(self) -> str:
@@ -57,7 +58,7 @@ class Run:
     def create(
         cls,
         folder: Path,
-        config: RunConfig,
+        config: AnyRunConfig,
         observation_space: gym.Space[Any],
         action_space: gym.Space[Any],
     ) -> Run:
@@ -75,7 +76,7 @@ class Run:
         dump_json(folder / "config.json", config_to_dict(config))
         return cls(folder)
 
-    def policy(self) -> SequencePolicy:
+    def policy(self) -> Policy:
         """Builds the run's policy with fresh weights."""
         spaces = load_json(self.folder / "spaces.json")
         try:
@@ -85,9 +86,10 @@ class Run:
             raise RunError(
                 f"{self.folder / 'spaces.json'} is damaged ({error!r}); train the run anew"
             ) from None
-        return SequencePolicy(self.config.agent, self.config.model, observation, action)
+        agent = self.config.agent
+        return AGENTS.get(agent.registered_name)(agent, self.config.model, observation, action)
 
-    def load(self, checkpoint: str = "last", device: str = "cpu") -> SequencePolicy:
+    def load(self, checkpoint: str = "last", device: str = "cpu") -> Policy:
         """Returns the run's policy with the weights of a checkpoint, ready to act.
 
         Raises:
@@ -161,6 +163,6 @@ def check_free(folder: Path) -> None:
         )
 
 
-def default_name(config: RunConfig) -> str:
+def default_name(config: AnyRunConfig) -> str:
     """Returns the name that a run gets when none is given."""
     return f"{(config.recipe or config.model.registered_name).replace('/', '-')}-seed{config.seed}"

@@ -1,0 +1,262 @@
+"""What the online agents share: a memory over steps, heads on it, and acting with exploration.
+
+A batch of experience is a dict of tensors over B episodes, or windows of them, of T steps:
+
+    observation        [B, T + 1, ...]  with the observation after the last step
+    action, reward     [B, T, ...], [B, T]
+    terminated         [B, T]     true where the episode ended for good
+    mask               [B, T]     true at real steps
+    previous_action, previous_reward, begins   [B, ...]  before the first token
+
+Axes: B batch, T steps, L = T + 1 tokens, D width, A actions.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from retain.agents.policy import ActingState, AgentConfig, Policy
+from retain.core.errors import ConfigError
+from retain.memory import MemoryState, ModelConfig, SequenceModel
+from retain.models import build
+from retain.tokens import StepTokenConfig, StepTokens
+
+Batch = dict[str, Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnlineAgentConfig(AgentConfig):
+    """What every online agent is told."""
+
+    discount: float = 0.99
+    """Discount of rewards, gamma."""
+
+    hidden: tuple[int, ...] = (256, 256)
+    """Widths of the heads' hidden layers."""
+
+    skip: bool = False
+    """Heads read the token beside the memory: z = ReLU(memory) + token."""
+
+    sample_actions: bool = False
+    """Evaluate by sampling from the policy instead of taking its best action."""
+
+    tokens: StepTokenConfig = field(default_factory=StepTokenConfig)
+    """How a step becomes a token."""
+
+    def __post_init__(self) -> None:
+        """Checks the numbers."""
+        if not 0 <= self.discount <= 1:
+            raise ConfigError(f"agent.discount must be from 0 to 1, not {self.discount}")
+        if any(size < 1 for size in self.hidden):
+            raise ConfigError(f"agent.hidden must be positive widths, not {self.hidden}")
+
+
+class MemoryNetwork(nn.Module):
+    """Tokens of steps, read by a sequence model.
+
+    Args:
+        config: The agent's settings.
+        model_config: The model's settings.
+        observation_space: Space of one observation.
+        action_space: Space of one action.
+    """
+
+    def __init__(
+        self,
+        config: OnlineAgentConfig,
+        model_config: ModelConfig,
+        observation_space: gym.Space,
+        action_space: gym.Space,
+    ):
+        super().__init__()
+        self.skip = config.skip
+        self.segment_length = model_config.context_length
+        self.tokens = StepTokens(observation_space, action_space, model_config.width, config.tokens)
+        self.model: SequenceModel = build(model_config, tokens_per_step=1)
+
+    def forward(self, batch: Batch, memory: MemoryState) -> tuple[Tensor, Tensor]:
+        """Reads a batch of experience.
+
+        Args:
+            batch: See the top of the file.
+            memory: The memory before the first token.
+
+        Returns:
+            Features [B, L, D], and what the memory itself asks for, a scalar averaged over whole
+            segments.
+        """
+        x_BLD = self.tokens(
+            torch.cat([batch["previous_action"].unsqueeze(1), batch["action"]], dim=1),
+            torch.cat([batch["previous_reward"].unsqueeze(1), batch["reward"]], dim=1),
+            batch["observation"],
+            F.pad(batch["begins"].unsqueeze(1), (0, batch["reward"].shape[1])),
+        )
+        y_BLD, cost = self._read(x_BLD, memory, batch["mask"])
+        return self._features(x_BLD, y_BLD), cost
+
+    def step(
+        self,
+        previous_action_B: Tensor,
+        previous_reward_B: Tensor,
+        observation_B: Tensor,
+        reset_B: Tensor,
+        memory: MemoryState,
+        *,
+        donate: bool,
+    ) -> tuple[Tensor, MemoryState]:
+        """Reads one step in every row; returns features [B, D] and the next memory."""
+        x_BD = self.tokens(previous_action_B, previous_reward_B, observation_B, reset_B)
+        reset_BL = reset_B.unsqueeze(1) if bool(reset_B.any()) else None
+        y_BLD, memory = self.model(x_BD.unsqueeze(1), memory, reset_BL, donate=donate)
+        return self._features(x_BD, y_BLD[:, 0]), memory
+
+    def _features(self, x: Tensor, y: Tensor) -> Tensor:
+        return F.relu(y) + x if self.skip else y
+
+    def _read(self, x_BLD: Tensor, memory: MemoryState, mask_BT: Tensor) -> tuple[Tensor, Tensor]:
+        if type(self.model).regularizer is SequenceModel.regularizer:
+            return self.model(x_BLD, memory)[0], x_BLD.new_zeros(())
+        # The memory's cost is known from the states around a segment.
+        outputs, costs, count = [], [x_BLD.new_zeros(())], 0
+        for start in range(0, x_BLD.shape[1], self.segment_length):
+            before, span = memory, slice(start, start + self.segment_length)
+            y_BKD, memory = self.model(x_BLD[:, span], before)
+            outputs.append(y_BKD)
+            cost_B = self.model.regularizer(before, memory)
+            if cost_B is not None and start + self.segment_length <= mask_BT.shape[1]:
+                whole_B = mask_BT[:, span].all(dim=1)
+                costs.append((cost_B * whole_B).sum())
+                count += int(whole_B.sum())
+        return torch.cat(outputs, dim=1), torch.stack(costs).sum() / max(1, count)
+
+
+class OnlineAgent(Policy):
+    """A learning rule over any registered sequence model, for discrete actions.
+
+    Args:
+        config: The agent's settings.
+        model_config: The model's settings.
+        observation_space: Space of one observation.
+        action_space: Space of one action.
+
+    Raises:
+        ConfigError: If the actions are not discrete.
+    """
+
+    from_replay: ClassVar[bool] = True
+    """Whether the agent learns from a replay of old episodes, or from the latest alone."""
+
+    network: MemoryNetwork
+    action_space: gym.spaces.Discrete
+    config: OnlineAgentConfig
+
+    def __init__(
+        self,
+        config: OnlineAgentConfig,
+        model_config: ModelConfig,
+        observation_space: gym.Space,
+        action_space: gym.Space,
+    ):
+        super().__init__(config, model_config, observation_space, action_space)
+        if not isinstance(action_space, gym.spaces.Discrete):
+            raise ConfigError(
+                f"agent '{config.registered_name}' needs discrete actions, but the environment's "
+                f"are {action_space}; wrap the environment so that they are"
+            )
+        self.num_actions = int(action_space.n)
+        self.first_action = int(action_space.start)
+
+    @abstractmethod
+    def forward(self, batch: Batch, memory: MemoryState) -> tuple[Tensor, dict[str, Tensor]]:
+        """Computes the loss of a batch of experience.
+
+        Args:
+            batch: See the top of the file.
+            memory: The memory before the first token.
+
+        Returns:
+            The loss and the metrics to log.
+        """
+
+    @abstractmethod
+    def scores(self, features: Tensor) -> Tensor:
+        """Returns a number for each action, [..., A]: its value, or its logit."""
+
+    def after_update(self) -> None:
+        """Called after every step of the optimiser, for target networks."""
+
+    def stochastic(self) -> bool:
+        """Whether `scores` are logits that the agent samples from when it explores."""
+        return True
+
+    def acting_state(self, batch_size: int) -> ActingState:
+        """See `Policy.acting_state`."""
+        memory = self.network.model.initial_state(batch_size)
+        return ActingState(memory, self.no_action(batch_size))
+
+    def act(
+        self,
+        observation_B: Tensor,
+        reward_B: Tensor,
+        reset_B: Tensor,
+        state: ActingState,
+        *,
+        donate: bool = False,
+        epsilon: float | None = None,
+    ) -> tuple[Tensor, Tensor, ActingState]:
+        """See `Policy.act`.
+
+        Args:
+            observation_B: Observations now, [B, ...].
+            reward_B: Rewards of the previous actions, [B].
+            reset_B: True in rows that begin an episode.
+            state: The state after the previous step.
+            donate: Gives the state away.
+            epsilon: Explore: share of actions drawn uniformly, the rest from the policy if it is
+                stochastic; None to act as in an evaluation.
+        """
+        features_BD, memory = self.network.step(
+            state.previous_action_B, reward_B, observation_B, reset_B, state.memory, donate=donate
+        )
+        scores_BA = self.scores(features_BD)
+        sampled = self.config.sample_actions if epsilon is None else self.stochastic()
+        if sampled:
+            chosen_B = torch.distributions.Categorical(logits=scores_BA).sample()
+        else:
+            chosen_B = scores_BA.argmax(-1)
+        if epsilon:
+            drawn_B = torch.randint_like(chosen_B, self.num_actions)
+            coin_B = torch.rand(chosen_B.shape, device=chosen_B.device) < epsilon
+            chosen_B = torch.where(coin_B, drawn_B, chosen_B)
+        action_B = chosen_B + self.first_action
+        return action_B, scores_BA, ActingState(memory, action_B)
+
+    def taken(self, values_BTA: Tensor, action_BT: Tensor) -> Tensor:
+        """Picks the values of the actions that were taken, [B, T]."""
+        index = (action_BT.long() - self.first_action).unsqueeze(-1)
+        return values_BTA.gather(-1, index).squeeze(-1)
+
+
+def masked_mean(values_BT: Tensor, mask_BT: Tensor) -> Tensor:
+    """Returns the mean over real steps, a scalar."""
+    return (values_BT * mask_BT).sum() / mask_BT.sum().clamp(min=1)
+
+
+@torch.no_grad()
+def follow(target: nn.Module, source: nn.Module, rate: float) -> None:
+    """Moves a target network towards its source by Polyak averaging.
+
+    Args:
+        target: The network to move.
+        source: The network to follow.
+        rate: The share of the source, tau.
+    """
+    targets: list[Any] = list(target.parameters())
+    torch._foreach_lerp_(targets, list(source.parameters()), rate)

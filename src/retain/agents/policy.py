@@ -1,0 +1,101 @@
+"""What acts: a policy with a memory that is streamed from step to step.
+
+Axes: B rows (environments).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import gymnasium as gym
+import torch
+from torch import Tensor, nn
+
+from retain.memory import MemoryState, ModelConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgentConfig:
+    """What every agent is told; each learning rule adds its own fields."""
+
+    registered_name: ClassVar[str] = ""
+
+
+@dataclass(frozen=True)
+class ActingState:
+    """What a policy carries from step to step, for B rows."""
+
+    memory: MemoryState
+    previous_action_B: Tensor
+
+    def rows(self, index: Any) -> Self:
+        """Returns the state of some rows; see `MemoryState.rows`."""
+        if isinstance(index, int):
+            index = [index]
+        parts = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        chosen: dict[str, Any] = {
+            name: part.rows(index) if isinstance(part, MemoryState) else part[index]
+            for name, part in parts.items()
+        }
+        return dataclasses.replace(self, **chosen)
+
+
+class Policy(nn.Module, ABC):
+    """Something that acts, built from an agent's and a model's settings and two spaces.
+
+    Args:
+        observation_space: Space of one observation.
+        action_space: Space of one action.
+    """
+
+    Config: ClassVar[type[AgentConfig]] = AgentConfig
+
+    def __init__(
+        self,
+        config: Any,
+        model_config: ModelConfig,
+        observation_space: gym.Space,
+        action_space: gym.Space,
+    ):
+        super().__init__()
+        self.config = config
+        self.observation_space = observation_space
+        self.action_space = action_space
+
+    @abstractmethod
+    def acting_state(self, batch_size: int) -> Any:
+        """Returns the state to begin acting with in `batch_size` environments."""
+
+    @abstractmethod
+    def act(
+        self,
+        observation_B: Tensor,
+        reward_B: Tensor,
+        reset_B: Tensor,
+        state: Any,
+        *,
+        donate: bool = False,
+    ) -> tuple[Tensor, Tensor, Any]:
+        """Takes one step in every row.
+
+        Args:
+            observation_B: Observations now, [B, ...].
+            reward_B: Rewards of the previous actions, [B]; ignored in rows that begin.
+            reset_B: True in rows that begin an episode.
+            state: The state after the previous step.
+            donate: Gives the state away; see `SequenceModel.forward`.
+
+        Returns:
+            Actions [B, ...], the predictions they were chosen from, and the next state.
+        """
+
+    def no_action(self, batch_size: int) -> Tensor:
+        """Returns an action for each row that stands for none, [B, ...]."""
+        sample = torch.as_tensor(self.action_space.sample())
+        action = torch.zeros(batch_size, *sample.shape, dtype=sample.dtype)
+        if isinstance(self.action_space, gym.spaces.Discrete):
+            action += int(self.action_space.start)
+        return action.to(next(self.parameters()).device)

@@ -1,0 +1,236 @@
+"""Replay of whole episodes in flat arrays.
+
+Every observation is stored once: an episode of T steps takes T + 1 places in a row, the last for
+the observation after its last step. The arrays are a ring; an episode may lie across its end, and
+the oldest episodes make room for new ones. No state of a memory is stored, since it would be one of
+old weights.
+
+Axes: B rows, T steps.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+
+from retain.core.errors import ConfigError
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class EpisodeBatch:
+    """Episodes, or windows of them, padded on the right with zeros."""
+
+    observation: Array
+    """Shape [B, T + 1, ...]: with the observation after the last step."""
+    action: Array
+    """Shape [B, T, ...]."""
+    reward: npt.NDArray[np.float32]
+    """Shape [B, T]."""
+    terminated: npt.NDArray[np.bool_]
+    """Shape [B, T]: True where the episode ended for good."""
+    mask: npt.NDArray[np.bool_]
+    """Shape [B, T]: True where there is a step."""
+    previous_action: Array
+    """Shape [B, ...]: the action before the first step; zero where an episode begins."""
+    previous_reward: npt.NDArray[np.float32]
+    """Shape [B]: the reward before the first step; likewise."""
+    begins: npt.NDArray[np.bool_]
+    """Shape [B]: True where the first step is the first of its episode."""
+
+
+class EpisodeReplay:
+    """Keeps the latest episodes and draws batches of them.
+
+    Args:
+        capacity: Steps to keep. An episode takes one place more than it has steps.
+        observation_space: Space of one observation.
+        action_space: Space of one action.
+        sequence_length: Steps of a window; None to draw whole episodes.
+
+    Raises:
+        ConfigError: If a number is not positive or the memory for so many steps cannot be had.
+    """
+
+    def __init__(
+        self,
+        capacity: int,
+        observation_space: gym.Space[Any],
+        action_space: gym.Space[Any],
+        sequence_length: int | None = None,
+    ):
+        if capacity < 2:
+            raise ConfigError(f"replay_capacity must be at least 2 steps, not {capacity}")
+        if sequence_length is not None and sequence_length < 1:
+            raise ConfigError(f"sequence_length must be at least 1, not {sequence_length}")
+        self.capacity = capacity
+        self.sequence_length = sequence_length
+        shapes = [(space.shape or (), space.dtype) for space in (observation_space, action_space)]
+        needed = capacity * sum(int(np.prod(s)) * np.dtype(d).itemsize for s, d in shapes)
+        free = available_memory()
+        if needed > free:
+            raise ConfigError(
+                f"a replay of {capacity:,} steps needs {needed / 2**30:.1f} GiB, but "
+                f"{free / 2**30:.1f} GiB are free; lower --train.replay-capacity"
+            )
+        # Zeros are not given real memory before they are written to.
+        self._observation, self._action = (
+            np.zeros((capacity, *shape), dtype=dtype) for shape, dtype in shapes
+        )
+        self._reward = np.zeros(capacity, dtype=np.float32)
+        self._terminated = np.zeros(capacity, dtype=np.bool_)
+        self._episodes: deque[tuple[int, int]] = deque()  # first place and number of steps
+        self._next = 0
+        self._used = 0
+        self._index: tuple[Array, Array, Array] | None = None
+
+    @property
+    def num_episodes(self) -> int:
+        """Episodes kept."""
+        return len(self._episodes)
+
+    @property
+    def num_steps(self) -> int:
+        """Steps kept."""
+        return self._used - len(self._episodes)
+
+    def add(self, observation: Array, action: Array, reward: Array, terminated: bool) -> None:
+        """Adds an episode.
+
+        Args:
+            observation: Shape [T + 1, ...].
+            action: Shape [T, ...].
+            reward: Shape [T].
+            terminated: Whether it ended for good, and was not cut.
+
+        Raises:
+            ConfigError: If it alone is longer than the replay.
+        """
+        steps = len(reward)
+        if steps + 1 > self.capacity:
+            raise ConfigError(
+                f"an episode of {steps} steps does not fit into a replay of {self.capacity}; "
+                "raise --train.replay-capacity"
+            )
+        while self._used + steps + 1 > self.capacity:
+            self._used -= self._episodes.popleft()[1] + 1
+        place = (self._next + np.arange(steps + 1)) % self.capacity
+        self._observation[place] = observation
+        self._action[place[:-1]] = action
+        self._reward[place[:-1]] = reward
+        self._terminated[place] = False
+        self._terminated[place[-2]] = terminated
+        self._episodes.append((self._next, steps))
+        self._next = int(place[-1] + 1) % self.capacity
+        self._used += steps + 1
+        self._index = None
+
+    def sample(self, batch_size: int, rng: np.random.Generator) -> EpisodeBatch:
+        """Draws episodes, all with equal chance; or windows, all with equal chance.
+
+        Args:
+            batch_size: Rows.
+            rng: What the draws come from.
+
+        Raises:
+            ConfigError: If no episode is as long as a window.
+        """
+        firsts, lengths, windows = self._table()
+        if self.sequence_length is None:
+            chosen_B = rng.integers(len(firsts), size=batch_size)
+            offset_B = np.zeros(batch_size, dtype=np.int64)
+            real_B = lengths[chosen_B]
+        else:
+            ends = np.cumsum(windows)
+            if ends[-1] == 0:
+                raise ConfigError(
+                    f"no episode in the replay has {self.sequence_length} steps, the longest has "
+                    f"{lengths.max()}; lower --train.sequence-length, or give none for whole "
+                    "episodes"
+                )
+            drawn_B = rng.integers(ends[-1], size=batch_size)
+            chosen_B = np.searchsorted(ends, drawn_B, side="right")
+            offset_B = drawn_B - (ends[chosen_B] - windows[chosen_B])
+            real_B = np.full(batch_size, self.sequence_length)
+        return self._gather(firsts[chosen_B] + offset_B, real_B, offset_B == 0)
+
+    def _table(self) -> tuple[Array, Array, Array]:
+        """First places and lengths of the episodes, and how many windows each has."""
+        if self._index is None:
+            if not self._episodes:
+                raise ConfigError("the replay is empty; collect episodes first")
+            firsts, lengths = np.array(self._episodes, dtype=np.int64).T
+            windows = np.maximum(lengths - (self.sequence_length or 0) + 1, 0)
+            self._index = firsts, lengths, windows
+        return self._index
+
+    def _gather(self, first_B: Array, real_B: Array, begins_B: Array) -> EpisodeBatch:
+        steps = int(real_B.max())
+        step_L = np.arange(steps + 1)
+        seen_BL = step_L <= real_B[:, None]
+        place_BL = (first_B[:, None] + step_L) % self.capacity
+        mask_BT = step_L[:-1] < real_B[:, None]
+        before_B = (first_B - 1) % self.capacity
+        return EpisodeBatch(
+            observation=_where(seen_BL, self._observation[place_BL]),
+            action=_where(mask_BT, self._action[place_BL[:, :-1]]),
+            reward=_where(mask_BT, self._reward[place_BL[:, :-1]]),
+            terminated=self._terminated[place_BL[:, :-1]] & mask_BT,
+            mask=mask_BT,
+            previous_action=_where(~begins_B, self._action[before_B]),
+            previous_reward=_where(~begins_B, self._reward[before_B]),
+            begins=begins_B,
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is stored, as arrays and numbers."""
+        used = self._places()
+        return {
+            "episodes": [list(episode) for episode in self._episodes],
+            "next": self._next,
+            "observation": self._observation[used],
+            "action": self._action[used],
+            "reward": self._reward[used],
+            "terminated": self._terminated[used],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on where `state_dict` was taken, if the arguments are the same."""
+        self._episodes = deque((int(first), int(steps)) for first, steps in state["episodes"])
+        self._next = int(state["next"])
+        self._used = sum(steps + 1 for _, steps in self._episodes)
+        used = self._places()
+        for name in ("observation", "action", "reward", "terminated"):
+            getattr(self, f"_{name}")[used] = np.asarray(state[name])
+        self._index = None
+
+    def _places(self) -> Array:
+        """The places in use, from the oldest on."""
+        return (self._next - self._used + np.arange(self._used)) % self.capacity
+
+
+def _where(mask: Array, values: Array) -> Array:
+    """Puts zeros where the mask, which has the leading axes of `values`, is false."""
+    if mask.all():
+        return values
+    shape = mask.shape + (1,) * (values.ndim - mask.ndim)
+    return np.where(mask.reshape(shape), values, np.zeros((), dtype=values.dtype))
+
+
+def available_memory() -> int:
+    """Returns the bytes of memory that are free on this machine; a large number if unknown."""
+    try:
+        with Path("/proc/meminfo").open(encoding="ascii") as file:
+            for line in file:
+                if line.startswith("MemAvailable"):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return 2**62

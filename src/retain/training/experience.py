@@ -1,0 +1,184 @@
+"""Experience from acting: rounds of whole episodes, played at once, each from a seed of its own.
+
+Every episode of a run has a number, and its environment is reset with a seed made of the run's seed
+and that number. So a run needs no state of an environment to go on from a checkpoint, whatever the
+environment is.
+
+Axes: B rows (episodes of a round), T steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from gymnasium.vector import VectorEnv
+
+from retain.agents.online import OnlineAgent
+from retain.core.seeding import generator
+from retain.data.replay import EpisodeBatch
+from retain.envs import make_vec
+from retain.evaluation import EnvironmentConfig
+from retain.memory import MemoryState
+from retain.rollout import Episodes, read_success
+
+Array = npt.NDArray[Any]
+_ENVIRONMENT = 1  # the stream of a run's seed that environments are reset from
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Some consecutive steps of a round: all of them, or n."""
+
+    batch: EpisodeBatch
+    """The steps; what lies beyond an episode's end is arbitrary, but for the mask."""
+    memory: MemoryState
+    """The agent's memory before the first step."""
+    ended: Episodes
+    """The episodes that ended in these steps."""
+
+    def episodes(self) -> Iterator[tuple[Array, Array, Array, bool]]:
+        """Yields observations [T + 1, ...], actions, rewards and whether it ended for good."""
+        batch = self.batch
+        for row, steps in enumerate(batch.mask.sum(axis=1).tolist()):
+            yield (
+                batch.observation[row, : steps + 1],
+                batch.action[row, :steps],
+                batch.reward[row, :steps],
+                bool(batch.terminated[row].any()),
+            )
+
+
+class Collector:
+    """Plays rounds of episodes with an agent that explores.
+
+    Args:
+        agent: The agent.
+        environment: The environment.
+        seed: The run's seed.
+    """
+
+    def __init__(self, agent: OnlineAgent, environment: EnvironmentConfig, seed: int):
+        self.agent = agent
+        self.environment = environment
+        self.seed = seed
+        self._env: VectorEnv[Any, Any, Any] | None = None
+
+    def close(self) -> None:
+        """Closes the environments."""
+        if self._env is not None:
+            self._env.close()
+            self._env = None
+
+    def play(
+        self, first: int, count: int, *, epsilon: float, num_steps: int | None = None
+    ) -> Iterator[Stretch]:
+        """Plays episodes to their ends; the agent may be changed between two stretches.
+
+        Args:
+            first: Number of the first episode.
+            count: Episodes, B.
+            epsilon: Share of actions drawn uniformly.
+            num_steps: Steps in a stretch; None for whole episodes.
+        """
+        env = self._environments(count)
+        draw = [generator(self.seed, _ENVIRONMENT, first + row) for row in range(count)]
+        seeds = [int(rng.integers(2**31)) for rng in draw]
+        observation, _ = env.reset(seed=seeds)  # type: ignore[arg-type]
+        round_ = _Round(self.agent, env, np.asarray(observation), epsilon)
+        while round_.running.any():
+            yield round_.play(num_steps)
+
+    def _environments(self, count: int) -> VectorEnv[Any, Any, Any]:
+        if self._env is None or self._env.num_envs != count:
+            self.close()
+            options: dict[str, Any] = dict(self.environment.kwargs)
+            self._env = make_vec(self.environment.id, count, independent_rows=True, **options)
+        return self._env
+
+
+class _Round:
+    """Episodes that are being played."""
+
+    def __init__(
+        self, agent: OnlineAgent, env: VectorEnv[Any, Any, Any], observation: Array, epsilon: float
+    ):
+        rows = len(observation)
+        self.agent, self.env, self.epsilon = agent, env, epsilon
+        self.device = next(agent.parameters()).device
+        self.observation = observation
+        self.reward = np.zeros(rows, dtype=np.float32)
+        self.action = agent.no_action(rows).cpu().numpy()
+        self.running = np.ones(rows, dtype=np.bool_)
+        self.tracked = np.arange(rows)  # the rows that the agent still acts in
+        self.returns, self.lengths = np.zeros(rows), np.zeros(rows, dtype=np.int64)
+        self.success = np.full(rows, np.nan)
+        self.begins = True
+        self.state = agent.acting_state(rows)
+
+    def play(self, num_steps: int | None) -> Stretch:
+        """Plays some steps, or to the end of all episodes."""
+        memory, was_running = self.state.memory, self.running.copy()
+        previous = self.action, self.reward.astype(np.float32)
+        begins = np.full(len(was_running), self.begins)
+        steps: dict[str, list[Array]] = {
+            name: [] for name in ("observation", "action", "reward", "terminated", "mask")
+        }
+        steps["observation"].append(self.observation)
+        # Before the first step of a stretch, the state is not given away: the memory is wanted.
+        donate = False
+        while self.running.any() and (num_steps is None or len(steps["mask"]) < num_steps):
+            if num_steps is None and self.running.sum() * 2 <= len(self.tracked):
+                self._drop()
+            steps["mask"].append(self.running.copy())
+            terminated = self._step(donate)
+            donate = True
+            steps["observation"].append(self.observation)
+            steps["action"].append(self.action)
+            steps["reward"].append(self.reward)
+            steps["terminated"].append(terminated)
+        stacked = {name: np.stack(arrays, axis=1) for name, arrays in steps.items()}
+        batch = EpisodeBatch(
+            **stacked, previous_action=previous[0], previous_reward=previous[1], begins=begins
+        )
+        over = was_running & ~self.running
+        success = None if np.isnan(self.success[over]).any() else self.success[over]
+        return Stretch(batch, memory, Episodes(self.returns[over], self.lengths[over], success))
+
+    def _drop(self) -> None:
+        """Goes on acting in the rows alone that have not ended."""
+        kept = np.flatnonzero(self.running[self.tracked])
+        self.state = self.state.rows(torch.as_tensor(kept, device=self.device))
+        self.tracked = self.tracked[kept]
+
+    @torch.no_grad()
+    def _step(self, donate: bool) -> Array:
+        rows = self.tracked
+        chosen, _, self.state = self.agent.act(
+            self._tensor(self.observation[rows]),
+            self._tensor(self.reward[rows]),
+            self._tensor(np.full(len(rows), self.begins)),
+            self.state,
+            donate=donate,
+            epsilon=self.epsilon,
+        )
+        self.begins = False
+        self.action = self.action.copy()
+        self.action[rows] = chosen.cpu().numpy()
+        observation, reward, terminated, truncated, info = self.env.step(self.action)
+        self.observation = np.asarray(observation)
+        self.reward = np.where(self.running, reward, 0.0).astype(np.float32)
+        self.returns += self.reward
+        self.lengths += self.running
+        ended = self.running & (np.asarray(terminated) | np.asarray(truncated))
+        read_success(info, ended, self.success)
+        for_good = self.running & np.asarray(terminated)
+        self.running = self.running & ~ended
+        return for_good
+
+    def _tensor(self, array: Array) -> torch.Tensor:
+        return torch.as_tensor(array, device=self.device)

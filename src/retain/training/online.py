@@ -1,0 +1,395 @@
+"""Online training: rounds of episodes, and the updates that they have earned.
+
+Agents with a replay make `updates_per_step` updates for each step of the environment; the others
+make one for each stretch of the round's own experience. What a round does depends on the weights,
+torch's generators, the replay and the numbers of its episodes and updates alone, and these are what
+a checkpoint between two rounds holds.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from retain.agents.a2c import A2CConfig
+from retain.agents.online import OnlineAgent
+from retain.core.errors import RunError, TrainingError
+from retain.core.seeding import generator
+from retain.data.replay import EpisodeBatch, EpisodeReplay
+from retain.evaluation import evaluate_policy
+from retain.memory import MemoryState
+from retain.rollout import Episodes
+from retain.training import checkpoints, parallel
+from retain.training.config import OnlineRunConfig, config_to_dict
+from retain.training.experience import Collector
+from retain.training.loggers import open_loggers
+from retain.training.runs import Run
+
+Report = Callable[[int, dict[str, float]], None]
+"""Called with how far training is (see `OnlineTrainConfig.unit`) and metrics."""
+
+_REPLAY = 2  # the stream of a run's seed that batches are drawn from
+
+
+@dataclass
+class _Progress:
+    """What changes while a run trains, apart from weights, optimiser, generators and replay."""
+
+    env_steps: int = 0
+    episodes: int = 0
+    updates: int = 0
+    longest: int = 1
+    random_steps: int = 0
+    seconds: float = 0.0
+    collecting: float = 0.0
+    best: float = -math.inf
+    stopped: bool = False
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+class _Averages:
+    """Means of what has come since the last line of metrics."""
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        self._sums: dict[str, float] = {}
+        self._counts: dict[str, int] = {}
+        self.since = time.perf_counter()
+        self.env_steps = self.updates = 0
+
+    def add(self, name: str, values: Any) -> None:
+        array = np.asarray(values, dtype=np.float64)
+        self._sums[name] = self._sums.get(name, 0.0) + float(array.sum())
+        self._counts[name] = self._counts.get(name, 0) + array.size
+
+    def episodes(self, ended: Episodes) -> None:
+        self.add("train/return", ended.return_B)
+        self.add("train/length", ended.length_B)
+        if ended.success_B is not None and len(ended.success_B):
+            self.add("train/success", ended.success_B)
+
+    def means(self) -> dict[str, float]:
+        seconds = max(time.perf_counter() - self.since, 1e-9)
+        means = {k: self._sums[k] / self._counts[k] for k in self._sums if self._counts[k]}
+        means["train/env_steps_per_second"] = self.env_steps / seconds
+        means["train/updates_per_second"] = self.updates / seconds
+        return means
+
+
+def train(run: Run, report: Report | None = None) -> dict[str, Any]:
+    """Trains a run to its end, from wherever it is.
+
+    Args:
+        run: The run; if it has a checkpoint, training goes on from there.
+        report: Told of metrics as they come.
+
+    Returns:
+        How the training went: steps, episodes, updates, seconds and so on, as in ``results.json``.
+
+    Raises:
+        RunError: If the checkpoint is damaged.
+        TrainingError: If the loss is not a number; the last checkpoint is kept.
+        ConfigError: If the settings do not fit the episodes that come.
+    """
+    return _Trainer(run, report).train()
+
+
+def replay_of(config: OnlineRunConfig, agent: OnlineAgent) -> EpisodeReplay | None:
+    """Returns the empty replay of a run, or None if its agent has none.
+
+    Raises:
+        ConfigError: If there is no memory for it.
+    """
+    if not agent.from_replay:
+        return None
+    settings = config.train
+    spaces = agent.observation_space, agent.action_space
+    return EpisodeReplay(settings.replay_capacity, *spaces, settings.sequence_length)
+
+
+class _Trainer:
+    def __init__(self, run: Run, report: Report | None):
+        config = cast(OnlineRunConfig, run.config)
+        self.run, self.config, self.report = run, config, report
+        self.settings = config.train
+        if self.settings.num_threads is not None:
+            torch.set_num_threads(self.settings.num_threads)
+        self.fabric = parallel.fabric(self.settings)
+        self.fabric.launch()
+        torch.manual_seed(config.seed)
+        self.agent = cast(OnlineAgent, run.policy())
+        trained = [p for p in self.agent.parameters() if p.requires_grad]
+        optimiser = torch.optim.AdamW(
+            trained,
+            lr=self.settings.learning_rate,
+            betas=self.settings.betas,
+            weight_decay=self.settings.weight_decay,
+        )
+        self.trained = trained
+        self.progress = _Progress()
+        self.replay = replay_of(config, self.agent)
+        self._restore(optimiser)
+        self.module, self.optimiser = self.fabric.setup(self.agent, optimiser)
+        self.collector = Collector(self.agent, config.environment, config.seed)
+        plain = config_to_dict(config)
+        self.logger = open_loggers(run.folder, self.settings, plain, self.progress.env_steps)
+        self.averages = _Averages()
+
+    # -- the loop --------------------------------------------------------------------------------
+
+    def train(self) -> dict[str, Any]:
+        try:
+            self._train()
+        finally:
+            self.logger.close()
+            self.collector.close()
+        return self._summary()
+
+    def _train(self) -> None:
+        settings, progress = self.settings, self.progress
+        began = time.perf_counter() - progress.seconds
+        self.averages.clear()
+        while not self._finished():
+            before = progress.env_steps
+            if self.replay is not None:
+                self._round_of_replay(self.replay)
+            else:
+                self._round_of_its_own()
+            progress.seconds = time.perf_counter() - began
+            if self._due(before, settings.log_every):
+                self._log(self.averages.means())
+                self.averages.clear()
+            if settings.evaluate_every and self._due(before, settings.evaluate_every):
+                paused = time.perf_counter()
+                self._evaluate()
+                self.averages.since += time.perf_counter() - paused
+                progress.seconds = time.perf_counter() - began
+            if self._due(before, settings.checkpoint_every):
+                self._save()
+        self._save()
+
+    def _finished(self) -> bool:
+        settings, progress = self.settings, self.progress
+        return (
+            progress.stopped
+            or (settings.env_steps is not None and progress.env_steps >= settings.env_steps)
+            or (settings.episodes is not None and progress.episodes >= settings.episodes)
+        )
+
+    def _due(self, before: int, every: int) -> bool:
+        """Whether a multiple of `every`, or the end, was reached since `before`."""
+        return self.progress.env_steps // every > before // every or self._finished()
+
+    def _count(self) -> int:
+        """Episodes of the next round."""
+        settings, progress = self.settings, self.progress
+        count = settings.num_envs
+        if settings.episodes is not None:
+            count = min(count, settings.episodes - progress.episodes)
+        if self.replay is not None and progress.episodes < settings.random_episodes:
+            count = min(count, settings.random_episodes - progress.episodes)
+        return count
+
+    def _round_of_replay(self, replay: EpisodeReplay) -> None:
+        """Plays a round into the replay, then makes the updates that are due."""
+        settings, progress = self.settings, self.progress
+        at_random = progress.episodes < settings.random_episodes
+        epsilon = 1.0 if at_random else self._epsilon()
+        self.averages.add("train/epsilon", epsilon)
+        start = time.perf_counter()
+        self.agent.train(settings.dropout_in_collection)
+        for stretch in self.collector.play(progress.episodes, self._count(), epsilon=epsilon):
+            for episode in stretch.episodes():
+                replay.add(*episode)
+            self._count_steps(stretch.batch, stretch.ended)
+        progress.collecting += time.perf_counter() - start
+        if at_random:
+            progress.random_steps = progress.env_steps
+        if progress.episodes < settings.random_episodes:
+            return
+        self.agent.train()
+        due = math.ceil(settings.updates_per_step * progress.env_steps)
+        while progress.updates < due:
+            rng = generator(self.config.seed, _REPLAY, progress.updates)
+            batch = replay.sample(settings.batch_size, rng)
+            memory = self.agent.network.model.initial_state(settings.batch_size)
+            self._update(batch, memory)
+
+    def _round_of_its_own(self) -> None:
+        """Plays a round and makes an update after each stretch of it."""
+        progress, config = self.progress, self.config.agent
+        num_steps = config.num_steps if isinstance(config, A2CConfig) else None
+        first, count = progress.episodes, self._count()
+        self.agent.train(self.settings.dropout_in_collection)
+        start = time.perf_counter()
+        for stretch in self.collector.play(first, count, epsilon=0.0, num_steps=num_steps):
+            progress.collecting += time.perf_counter() - start
+            self._count_steps(stretch.batch, stretch.ended)
+            self.agent.train()
+            self._update(stretch.batch, stretch.memory.detach())
+            self.agent.train(self.settings.dropout_in_collection)
+            start = time.perf_counter()
+
+    def _count_steps(self, batch: EpisodeBatch, ended: Episodes) -> None:
+        progress, steps = self.progress, int(batch.mask.sum())
+        progress.env_steps += steps
+        progress.episodes += len(ended.length_B)
+        progress.longest = max([progress.longest, *ended.length_B.tolist()])
+        self.averages.env_steps += steps
+        self.averages.episodes(ended)
+
+    def _epsilon(self) -> float:
+        """Share of uniform actions now: from 1 down to the last value, linearly in steps."""
+        if self.agent.stochastic():
+            return 0.0
+        settings, progress = self.settings, self.progress
+        last = settings.final_epsilon
+        last = 1.0 / progress.longest if last is None else last
+        total = settings.env_steps or math.inf
+        if settings.episodes is not None:
+            total = min(total, settings.episodes * progress.longest)
+        span = max(1.0, settings.exploration_fraction * total)
+        done = min(1.0, (progress.env_steps - progress.random_steps) / span)
+        return 1.0 + (last - 1.0) * done
+
+    def _update(self, batch: EpisodeBatch, memory: MemoryState) -> None:
+        tensors = self._tensors(batch)
+        loss, metrics = self.module(tensors, memory)
+        if not math.isfinite(float(loss.detach())):
+            self._give_up("the loss is not a number")
+        self.fabric.backward(loss)
+        norm = torch.nn.utils.get_total_norm([p.grad for p in self.trained if p.grad is not None])
+        if not math.isfinite(float(norm)):
+            self._give_up("the gradient is not a number")
+        if self.settings.gradient_clip is not None:
+            torch.nn.utils.clip_grads_with_norm_(self.trained, self.settings.gradient_clip, norm)
+        self.optimiser.step()
+        self.optimiser.zero_grad()
+        self.agent.after_update()
+        self.progress.updates += 1
+        self.averages.updates += 1
+        self.averages.add("train/loss", loss.detach().cpu())
+        self.averages.add("train/gradient_norm", norm.cpu())
+        for name, value in metrics.items():
+            self.averages.add(f"train/{name}", value.detach().cpu())
+
+    def _tensors(self, batch: EpisodeBatch) -> dict[str, Tensor]:
+        # A batch of boxes may come in double precision, which the weights are not in.
+        arrays = {f.name: getattr(batch, f.name) for f in dataclasses.fields(batch)}
+        return {k: torch.from_numpy(v).to(self.fabric.device) for k, v in arrays.items()}
+
+    def _give_up(self, why: str) -> None:
+        folder = self.run.folder / "checkpoints"
+        kept = (folder / "last").resolve().name if (folder / "last").exists() else "none yet"
+        raise TrainingError(
+            f"{why} at update {self.progress.updates + 1}; training stopped. "
+            f"Last good checkpoint: {kept}. Train anew with a lower --train.learning-rate"
+        )
+
+    def _summary(self) -> dict[str, Any]:
+        """How the training went, for ``results.json``."""
+        progress = self.progress
+        return {
+            "env_steps": progress.env_steps,
+            "episodes": progress.episodes,
+            "updates": progress.updates,
+            "seconds": progress.seconds,
+            "seconds_collecting": progress.collecting,
+            "length": progress.longest,
+            "best": progress.best if math.isfinite(progress.best) else None,
+            "history": progress.history,
+            "parameters": sum(p.numel() for p in self.trained),
+        }
+
+    # -- what surrounds it -----------------------------------------------------------------------
+
+    def _evaluate(self) -> None:
+        """Plays episodes at the values that are watched during training."""
+        evaluation, progress = self.config.evaluation, self.progress
+        values: tuple[int | None, ...] = evaluation.values_in_training or (None,)
+        metrics: dict[str, float] = {}
+        for value in values:
+            record = evaluate_policy(
+                self.agent,
+                self.config.environment,
+                episodes=evaluation.episodes,
+                seed=evaluation.seed,
+                num_envs=evaluation.num_envs,
+                parameter=evaluation.parameter,
+                value=value,
+            )
+            suffix = "" if value is None else f"/{value}"
+            metrics[f"eval/return{suffix}"] = record["return_mean"]
+            if record["metric"] == "success":
+                metrics[f"eval/success{suffix}"] = record["mean"]
+        self._log(metrics)
+        progress.history.append(
+            {
+                "env_steps": progress.env_steps,
+                "updates": progress.updates,
+                "seconds": progress.seconds,
+                "mean": record["mean"],
+                "return": record["return_mean"],
+            }
+        )
+        stop_at = self.settings.stop_at_return
+        progress.stopped = stop_at is not None and record["return_mean"] >= stop_at
+        if record["mean"] > progress.best:
+            progress.best = record["mean"]
+            self._save(best=True)
+
+    def _log(self, metrics: dict[str, float]) -> None:
+        progress = self.progress
+        counts = {name: getattr(progress, name) for name in ("env_steps", "episodes", "updates")}
+        self.logger.log(progress.env_steps, {**counts, **metrics})
+        if self.report is not None:
+            done = progress.env_steps if self.settings.unit == "step" else progress.episodes
+            self.report(done, metrics)
+
+    def _save(self, *, best: bool = False) -> None:
+        if not all(bool(p.isfinite().all()) for p in self.agent.parameters()):
+            self._give_up("a weight is not a number")
+        training = {
+            "optimiser": self.optimiser.state_dict(),
+            "progress": vars(self.progress),
+            "random": checkpoints.random_state(),
+            "replay": None if self.replay is None else _as_tensors(self.replay.state_dict()),
+        }
+        folder = self.run.folder / "checkpoints"
+        target = checkpoints.save(folder, self.progress.env_steps, self.agent, training)
+        if best:
+            checkpoints.point(folder, "best", target)
+        checkpoints.prune(folder, self.settings.keep_checkpoints)
+
+    def _restore(self, optimiser: torch.optim.Optimizer) -> None:
+        if not any((self.run.folder / "checkpoints").glob("step-*")):
+            return
+        checkpoint = checkpoints.find(self.run.folder)
+        checkpoints.load_weights(self.agent, checkpoint)
+        state = checkpoints.load_training(checkpoint)
+        try:
+            optimiser.load_state_dict(state["optimiser"])
+            self.progress = _Progress(**state["progress"])
+            checkpoints.restore_random_state(state["random"])
+            if self.replay is not None:
+                self.replay.load_state_dict(state["replay"])
+        except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
+            raise RunError(
+                f"{checkpoint / checkpoints.TRAINING} does not fit the run ({error!r}); "
+                "it can be evaluated but not resumed"
+            ) from None
+
+
+def _as_tensors(state: dict[str, Any]) -> dict[str, Any]:
+    """Arrays as tensors, which a checkpoint can hold without pickled objects."""
+    return {k: torch.from_numpy(v) if isinstance(v, np.ndarray) else v for k, v in state.items()}
