@@ -54,6 +54,19 @@ def rate(label: str, valve: str = "cross_attention", **options: Any) -> Case:
     return Case(label, overrides, **place)
 
 
+RECURRENT = [
+    Case("default", context_length=5),
+    Case("two layers", {"num_layers": 2}, context_length=3),
+    Case("another width", {"hidden": 7}, **THREE),
+    Case("the same width, mapped", {"hidden": WIDTH, "num_layers": 2}, **THREE),
+]
+WITH_CACHE = [
+    Case("default", {"cache_length": 5}, context_length=3),
+    Case("short cache", {"cache_length": 1}, tight=True),
+    Case("three tokens a step", {"cache_length": 7}, **THREE),
+    Case("cache of several segments", {"cache_length": 14, "num_layers": 1}),
+]
+
 # One segment is 4 tokens (6 with THREE), and 2 memory tokens more at each end in RATE.
 CASES: dict[str, list[Case]] = {
     "rate": [
@@ -99,6 +112,14 @@ CASES: dict[str, list[Case]] = {
         Case("last time embedding", {"max_timestep": 3, "num_layers": 1}, tight=True),
         Case("gelu", {"activation": "gelu", "num_layers": 1}, **THREE),
         Case("one step of context", {"num_layers": 1}, 3, 1, tight=True),
+    ],
+    "lstm": RECURRENT,
+    "gru": RECURRENT,
+    "memoryless": DEFAULT,
+    "gtrxl": WITH_CACHE,
+    "rezero": [
+        *WITH_CACHE,
+        Case("no feed-forward", {"cache_length": 5, "feed_forward": None}, tight=True),
     ],
 }
 

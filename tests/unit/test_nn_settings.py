@@ -14,7 +14,7 @@ from retain.nn.valve import ValveConfig
 WRONG: list[tuple[str, dict[str, Any], str]] = [
     *[
         (model, {name: 0}, rf"model\.{name} must be at least 1, not 0")
-        for model in ("rate", "rmt", "transformer_xl")
+        for model in ("rate", "rmt", "transformer_xl", "gtrxl", "rezero")
         for name in (
             "width",
             "context_length",
@@ -29,6 +29,11 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
         for name in ("width", "context_length", "num_layers", "num_heads", "max_timestep")
     ],
     *[
+        (model, {name: 0}, rf"model\.{name} must be at least 1, not 0")
+        for model in ("lstm", "gru")
+        for name in ("width", "context_length", "num_layers", "hidden")
+    ],
+    *[
         (model, {"dropout": rate}, r"model\.dropout must be at least 0 and below 1")
         for model in MODELS.names()
         for rate in (-0.1, 1.0)
@@ -37,7 +42,11 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("rate", {"attention_dropout": 1.5}, r"model\.attention_dropout"),
     ("rate", {"num_memory_tokens": -1}, "num_memory_tokens must not be negative"),
     ("rate", {"cache_length": -1}, "cache_length must not be negative"),
-    ("rate", {"block": "gtrlx"}, r"model\.block must be one of trxl, trxl_i, gtrxl, not 'gtrlx'"),
+    (
+        "rate",
+        {"block": "gtrlx"},
+        r"model\.block must be one of trxl, trxl_i, gtrxl, rezero, not 'gtrlx'",
+    ),
     ("rate", {"valve": ValveConfig(num_heads=5)}, r"valve\.num_heads=5 does not divide .*=16"),
     ("rate", {"valve": ValveConfig(num_heads=0)}, r"model\.valve\.num_heads must be at least 1"),
     ("rate", {"valve": ValveConfig(kind="gte")}, r"model\.valve\.kind must be one of"),

@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
-BlockKind: TypeAlias = Literal["trxl", "trxl_i", "gtrxl"]
+BlockKind: TypeAlias = Literal["trxl", "trxl_i", "gtrxl", "rezero"]
 
 
 class Gate(nn.Module):
@@ -60,15 +60,17 @@ class Block(nn.Module):
     """One transformer layer around an attention that the caller supplies.
 
     Kinds: ``trxl`` normalises after each sublayer; ``trxl_i`` before it, with a ReLU on what is
-    added (identity-map reordering); ``gtrxl`` is ``trxl_i`` with a `Gate` for each addition.
+    added (identity-map reordering); ``gtrxl`` is ``trxl_i`` with a `Gate` for each addition;
+    ``rezero`` does not normalise and scales what is added by one learned number a layer, which
+    starts at 0 (Bachlechner et al. 2021, arXiv 2003.04887).
 
     Args:
         width: Width D.
-        kind: Which of the three.
+        kind: Which of the four.
         feed_forward: Inner width of the feed-forward sublayer, or None to leave it out.
         dropout: Dropout inside the feed-forward sublayer.
         twofold_residual: Adds the attention's input a second time, as the published code does:
-            2x + a after which it normalises (trxl), or LN(x) + a (the others).
+            2x + a after which it normalises (trxl), or adds LN(x) + a, x + a (the others).
     """
 
     def __init__(
@@ -83,10 +85,14 @@ class Block(nn.Module):
         super().__init__()
         self.kind = kind
         self.twofold_residual = twofold_residual
-        self.norm_attention = nn.LayerNorm(width)
         self.feed_forward: FeedForward | None = None
         if feed_forward is not None:
             self.feed_forward = FeedForward(width, feed_forward, dropout)
+        if kind == "rezero":
+            self.alpha = nn.Parameter(torch.zeros(1))
+            return
+        self.norm_attention = nn.LayerNorm(width)
+        if feed_forward is not None:
             self.norm_feed_forward = nn.LayerNorm(width)
         if kind == "gtrxl":
             self.gate_attention = Gate(width)
@@ -95,7 +101,7 @@ class Block(nn.Module):
 
     def attention_input(self, x_BLD: Tensor) -> Tensor:
         """What the attention projects: the tokens, normalised first in the reordered kinds."""
-        return x_BLD if self.kind == "trxl" else self.norm_attention(x_BLD)
+        return x_BLD if self.kind in ("trxl", "rezero") else self.norm_attention(x_BLD)
 
     def forward(self, x_BLD: Tensor, attend: Callable[[Tensor], Tensor]) -> Tensor:
         """Applies the layer.
@@ -111,6 +117,9 @@ class Block(nn.Module):
         attended = attend(normed)
         if self.twofold_residual:
             attended = attended + normed
+        if self.kind == "rezero":
+            y = x_BLD + self.alpha * attended
+            return y if self.feed_forward is None else y + self.alpha * self.feed_forward(y)
         if self.kind == "trxl":
             y = self.norm_attention(x_BLD + attended)
             if self.feed_forward is None:

@@ -51,7 +51,8 @@ class SegmentConfig(ModelConfig):
     """Width of one attention head."""
 
     block: BlockKind = "trxl"
-    """trxl: normalised after each sublayer; trxl_i: identity-map reordering; gtrxl: with gates."""
+    """trxl: normalised after each sublayer; trxl_i: identity-map reordering; gtrxl: with gates;
+    rezero: not normalised, residuals scaled by a learned number."""
 
     feed_forward: int | None = None
     """Inner width of the feed-forward sublayers; None leaves them out."""
