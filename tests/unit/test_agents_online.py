@@ -1,0 +1,366 @@
+"""The losses of the online agents, against loops written step by step."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from retain.agents.a2c import A2C, A2CConfig
+from retain.agents.dqn import DQN, DQNConfig
+from retain.agents.online import OnlineAgent, OnlineAgentConfig
+from retain.agents.sac_discrete import SACDiscrete, SACDiscreteConfig
+from retain.core.errors import ConfigError
+from retain.memory import ModelConfig
+from retain.models import MODELS
+from retain.models.lstm import LSTMConfig
+from retain.models.rate import RATEConfig
+from retain.nn.valve import ValveConfig
+from retain.tokens import StepTokenConfig
+
+OBSERVATIONS = gym.spaces.Box(-1, 1, (3,), np.float32)
+ACTIONS = gym.spaces.Discrete(4, start=2)
+TOKENS = StepTokenConfig(action_width=3, reward_width=2, layers=2)
+AGENTS: dict[str, tuple[type[OnlineAgent], Any]] = {
+    "dqn": (DQN, DQNConfig),
+    "sac_discrete": (SACDiscrete, SACDiscreteConfig),
+    "a2c": (A2C, A2CConfig),
+}
+
+
+@pytest.fixture(autouse=True)
+def _double_precision():
+    torch.set_default_dtype(torch.float64)
+    torch.manual_seed(0)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def make(name: str, model: ModelConfig | None = None, **options: Any) -> OnlineAgent:
+    agent_class, config_class = AGENTS[name]
+    config = config_class(**{"hidden": (8,), "tokens": TOKENS, **options})
+    agent = agent_class(config, model or LSTMConfig(width=12), OBSERVATIONS, ACTIONS)
+    with torch.no_grad():
+        for label, parameter in agent.named_parameters():
+            if label != "log_temperature":  # heads start near zero, which hides faults
+                parameter.add_(0.3 * torch.randn_like(parameter))
+    return agent
+
+
+def experience(lengths: list[int], *, cut: tuple[int, ...] = ()) -> dict[str, torch.Tensor]:
+    """Episodes of these lengths; those in `cut` did not end for good."""
+    rows, steps = len(lengths), max(lengths)
+    mask = torch.arange(steps) < torch.tensor(lengths)[:, None]
+    terminated = torch.zeros(rows, steps, dtype=torch.bool)
+    for row, length in enumerate(lengths):
+        terminated[row, length - 1] = row not in cut
+    return {
+        "observation": torch.randn(rows, steps + 1, 3),
+        "action": torch.randint(2, 6, (rows, steps)),
+        "reward": torch.randn(rows, steps) * mask,
+        "terminated": terminated,
+        "mask": mask,
+        "previous_action": torch.randint(2, 6, (rows,)),
+        "previous_reward": torch.randn(rows),
+        "begins": torch.ones(rows, dtype=torch.bool),
+    }
+
+
+def features(agent: OnlineAgent, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    memory = agent.network.model.initial_state(len(batch["mask"]))
+    return agent.network(batch, memory)[0]
+
+
+def initial(agent: OnlineAgent, batch: dict[str, torch.Tensor]) -> Any:
+    return agent.network.model.initial_state(len(batch["mask"]))
+
+
+@pytest.mark.parametrize("double", [True, False])
+def test_dqn_is_the_loop_over_steps(double):
+    agent = make("dqn", double=double, discount=0.9)
+    for parameter in agent.target.parameters():
+        parameter.data.add_(0.2 * torch.randn_like(parameter))
+    batch = experience([4, 1, 6], cut=(2,))
+    q = agent.online.head(features(agent, batch))
+    target = agent.target(batch, initial(agent, batch))[0]
+    errors = []
+    for row, length in enumerate([4, 1, 6]):
+        for t in range(length):
+            best = (q if double else target)[row, t + 1].argmax()
+            goes_on = 0.0 if row != 2 and t == length - 1 else 1.0
+            y = batch["reward"][row, t] + 0.9 * goes_on * target[row, t + 1, best]
+            errors.append((q[row, t, batch["action"][row, t] - 2] - y.detach()) ** 2)
+    expected = torch.stack(errors).mean()
+    loss, metrics = agent(batch, initial(agent, batch))
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(metrics["td_loss"], expected)
+    loss.backward()
+    assert all(p.grad is None for p in agent.target.parameters())
+    assert all(p.grad is not None for p in agent.online.parameters())
+
+
+def test_the_target_follows_at_its_rate():
+    agent = make("dqn", target_rate=0.25)
+    before = [p.clone() for p in agent.target.parameters()]
+    agent.after_update()
+    for old, target, online in zip(
+        before, agent.target.parameters(), agent.online.parameters(), strict=True
+    ):
+        torch.testing.assert_close(target.data, 0.75 * old + 0.25 * online.data)
+
+
+def test_sac_is_the_losses_of_frozen_critics():
+    agent = make("sac_discrete", discount=0.8, temperature=0.3)
+    for parameter in agent.targets.parameters():
+        parameter.data.add_(0.2 * torch.randn_like(parameter))
+    batch = experience([5, 2], cut=(1,))
+    mask, rows = batch["mask"], torch.arange(2)[:, None]
+    z = features(agent, batch)
+    logits = agent.actor(z)
+    policy, log_policy = F.softmax(logits, -1), F.log_softmax(logits, -1)
+    with torch.no_grad():
+        least = torch.minimum(*agent.targets(z))
+        value = (policy * (least - 0.3 * log_policy)).sum(-1)
+        y = batch["reward"] + 0.8 * (~batch["terminated"]) * value[:, 1:]
+    chosen = rows, torch.arange(5), batch["action"] - 2
+    critic = sum(((q[chosen] - y) ** 2)[mask].mean() for q in agent.critics(z)) / 2
+    frozen = copy.deepcopy(agent.critics).requires_grad_(False)
+    best = torch.minimum(*frozen(z.detach()))
+    actor = (policy * (0.3 * log_policy - best)).sum(-1)[:, :-1][mask].mean()
+    loss, metrics = agent(batch, initial(agent, batch))
+    torch.testing.assert_close(loss, critic + actor)
+    torch.testing.assert_close(metrics["critic_loss"], critic)
+    mine = torch.autograd.grad(loss, list(agent.network.parameters()) + list(agent.critics.parameters()))
+    theirs = torch.autograd.grad(
+        critic + actor, list(agent.network.parameters()) + list(agent.critics.parameters())
+    )
+    for one, other in zip(mine, theirs, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_the_temperature_is_fixed_or_seeks_its_entropy():
+    batch = experience([3, 3])
+    assert not make("sac_discrete").log_temperature.requires_grad
+    for target, sign in ((0.01, 1), (1.0, -1)):  # too much entropy: colder, so the gradient is > 0
+        agent = make("sac_discrete", learn_temperature=True, target_entropy=target)
+        loss, metrics = agent(batch, initial(agent, batch))
+        loss.backward()
+        wanted = target * math.log(4)
+        torch.testing.assert_close(
+            agent.log_temperature.grad, metrics["entropy"].detach() - wanted
+        )
+        assert sign * float(agent.log_temperature.grad) > 0
+
+
+@pytest.mark.parametrize("normalize", ["episode", "batch", "none"])
+def test_a2c_from_whole_episodes_is_the_published_loss(normalize):
+    agent = make("a2c", normalize=normalize, discount=0.9, entropy_weight=0.1)
+    lengths = [4, 1, 6]
+    batch = experience(lengths)
+    z = features(agent, batch)
+    log_policy, value = F.log_softmax(agent.actor(z), -1), agent.critic(z)[..., 0]
+    goals = []
+    for row, length in enumerate(lengths):
+        goal = [
+            sum(0.9 ** (k - t) * float(batch["reward"][row, k]) for k in range(t, length))
+            for t in range(length)
+        ]
+        goals.append(np.array(goal))
+    everything = np.concatenate(goals)
+    total = 0.0
+    for row, goal in enumerate(goals):
+        base = {"episode": goal, "batch": everything, "none": None}[normalize]
+        if base is not None:
+            goal = goal - base.mean()
+            goal = goal / base.std() if base.std() > 1e-6 else goal
+        for t, wanted in enumerate(goal):
+            delta = wanted - value[row, t]
+            taken = log_policy[row, t, batch["action"][row, t] - 2]
+            entropy = -(log_policy[row, t].exp() * log_policy[row, t]).sum()
+            total = total - taken * delta.detach() + 0.5 * delta**2 - 0.1 * entropy
+    loss, _ = agent(batch, initial(agent, batch))
+    torch.testing.assert_close(loss, total / 3)
+
+
+@pytest.mark.parametrize("cut", [(), (0, 1)])
+def test_a2c_from_runs_of_steps_is_generalised_advantage_estimation(cut):
+    agent = make("a2c", num_steps=5, normalize="none", discount=0.9, gae_lambda=0.7)
+    batch = experience([5, 3], cut=cut)
+    z = features(agent, batch)
+    log_policy, value = F.log_softmax(agent.actor(z), -1), agent.critic(z)[..., 0].detach()
+    total = 0.0
+    for row, length in enumerate([5, 3]):
+        for t in range(length):
+            advantage = 0.0
+            for k in range(t, length):  # the sum of discounted errors, written out
+                last = bool(batch["terminated"][row, k])
+                error = batch["reward"][row, k] - value[row, k]
+                error = error + (0 if last else 0.9 * value[row, k + 1])
+                advantage = advantage + (0.9 * 0.7) ** (k - t) * error
+            taken = log_policy[row, t, batch["action"][row, t] - 2]
+            total = total - taken * advantage
+            total = total + 0.5 * (advantage + value[row, t] - agent.critic(z)[row, t, 0]) ** 2
+    loss, _ = agent(batch, initial(agent, batch))
+    torch.testing.assert_close(loss, total / 2)
+
+
+@pytest.mark.parametrize("name", AGENTS)
+def test_padding_changes_nothing(name):
+    agent, batch = make(name), experience([3, 5])
+    loss, _ = agent(batch, initial(agent, batch))
+    changed = {k: v.clone() for k, v in batch.items()}
+    changed["observation"][0, 4:] = 7.0
+    changed["action"][0, 3:] = 5
+    changed["reward"][0, 3:] = -9.0
+    again, _ = agent(changed, initial(agent, batch))
+    torch.testing.assert_close(loss, again)
+
+
+@pytest.mark.parametrize("name", AGENTS)
+def test_acting_reads_what_training_reads(name):
+    agent = make(name, skip=True).eval()
+    batch = experience([6, 6])
+    expected = agent.scores(features(agent, batch))
+    state = agent.acting_state(2)
+    reward, reset = torch.randn(2), torch.ones(2, dtype=torch.bool)
+    for t in range(7):
+        _, scores, state = agent.act(batch["observation"][:, t], reward, reset, state)
+        torch.testing.assert_close(scores, expected[:, t])
+        if t < 6:
+            # What was taken in the batch, not what the agent would do.
+            state = type(state)(state.memory, batch["action"][:, t])
+            reward, reset = batch["reward"][:, t], torch.zeros(2, dtype=torch.bool)
+
+
+def test_a_window_goes_on_from_the_action_before_it():
+    agent, batch = make("dqn").eval(), experience([4, 4])
+    batch["begins"][:] = False
+    z = features(agent, batch)
+    batch["previous_action"] = 2 + (batch["previous_action"] - 1) % 4
+    assert not torch.allclose(z[:, 0], features(agent, batch)[:, 0])
+    batch["begins"][:] = True
+    z = features(agent, batch)
+    batch["previous_reward"] += 1
+    torch.testing.assert_close(z, features(agent, batch))
+
+
+def test_exploration_is_uniform_by_epsilon_and_sampled_where_the_policy_is():
+    rows = 4000
+    observation, reward = torch.randn(1, 3).expand(rows, 3), torch.zeros(rows)
+    reset = torch.ones(rows, dtype=torch.bool)
+    for name in AGENTS:
+        agent = make(name).eval()
+
+        def shares(agent: OnlineAgent = agent, **options: Any) -> torch.Tensor:
+            with torch.no_grad():
+                action, scores, _ = agent.act(
+                    observation, reward, reset, agent.acting_state(rows), **options
+                )
+            assert action.min() >= 2
+            counts = torch.bincount(action - 2, minlength=4) / rows
+            return torch.stack([counts, F.softmax(scores[0], -1), scores[0]])
+
+        counts, _, scores = shares()
+        assert counts[scores.argmax()] == 1.0
+        counts, _, _ = shares(epsilon=1.0)
+        assert (counts - 0.25).abs().max() < 0.04
+        counts, policy, scores = shares(epsilon=0.0)
+        expected = policy if agent.stochastic() else F.one_hot(scores.argmax(), 4)
+        assert (counts - expected).abs().max() < 0.04
+
+
+def test_evaluation_samples_where_it_is_told_to():
+    agent = make("a2c", sample_actions=True)
+    many = torch.zeros(500, 3), torch.zeros(500), torch.ones(500, dtype=torch.bool)
+    action, _, _ = agent.act(*many, agent.acting_state(500))
+    assert len(action.unique()) > 1
+
+
+def test_the_memory_asks_for_its_cost_in_whole_segments_alone():
+    valve = ValveConfig(kind="quantized_gate", activation="identity")
+    model = RATEConfig(
+        width=12, num_heads=2, head_width=6, context_length=3, num_memory_tokens=2, valve=valve
+    )
+    agent = make("dqn", model)
+    agent.eval()
+    batch = experience([6, 4])
+    memory = initial(agent, batch)
+    _, metrics = agent(batch, memory)
+    network = agent.network
+    x = network.tokens(
+        torch.cat([batch["previous_action"][:, None], batch["action"]], 1),
+        torch.cat([batch["previous_reward"][:, None], batch["reward"]], 1),
+        batch["observation"],
+        torch.tensor([[True] + [False] * 6] * 2),
+    )
+    costs = []
+    for segment in range(2):
+        before = memory
+        _, memory = network.model(x[:, 3 * segment : 3 * segment + 3], memory)
+        costs.append(network.model.regularizer(before, memory))
+    # Two whole segments in the first row, one in the second.
+    expected = (costs[0][0] + costs[0][1] + costs[1][0]) / 3
+    assert float(expected.detach()) > 0
+    torch.testing.assert_close(metrics["memory_cost"], expected)
+
+
+@pytest.mark.parametrize("name", AGENTS)
+@pytest.mark.parametrize("model", MODELS.names())
+def test_every_model_learns_with_every_agent(name, model):
+    """One update changes the weights and gives finite numbers."""
+    if model == "example_gru":
+        pytest.skip("an example's model, registered by another test")
+    config = MODELS.get(model).Config(width=12, context_length=4)
+    for field in ("num_heads", "head_width"):
+        if hasattr(config, field):
+            config = type(config)(**{**vars(config), field: 2})
+    agent = make(name, config)
+    batch = experience([5, 3])
+    optimiser = torch.optim.AdamW([p for p in agent.parameters() if p.requires_grad], lr=1e-2)
+    before = [p.clone() for p in agent.parameters()]
+    loss, _ = agent(batch, initial(agent, batch))
+    loss.backward()
+    optimiser.step()
+    agent.after_update()
+    after = list(agent.parameters())
+    assert all(bool(p.isfinite().all()) for p in after)
+    assert sum(not torch.equal(a, b) for a, b in zip(before, after, strict=True)) > 4
+
+
+@pytest.mark.parametrize("name", AGENTS)
+def test_continuous_actions_are_refused(name):
+    agent_class, config_class = AGENTS[name]
+    box = gym.spaces.Box(-1, 1, (2,))
+    with pytest.raises(ConfigError, match=f"agent '{name}' needs discrete actions"):
+        agent_class(config_class(), LSTMConfig(), OBSERVATIONS, box)
+
+
+@pytest.mark.parametrize(
+    ("config", "options", "message"),
+    [
+        (OnlineAgentConfig, {"discount": 1.5}, "discount"),
+        (OnlineAgentConfig, {"hidden": (8, 0)}, "hidden"),
+        (DQNConfig, {"target_rate": 0.0}, "target_rate"),
+        (SACDiscreteConfig, {"temperature": 0.0}, "temperature"),
+        (SACDiscreteConfig, {"target_entropy": 2.0}, "target_entropy"),
+        (A2CConfig, {"num_steps": 0}, "num_steps"),
+        (A2CConfig, {"gae_lambda": -0.1}, "gae_lambda"),
+        (A2CConfig, {"value_weight": -1.0}, "value_weight"),
+        (A2CConfig, {"num_steps": 5}, "needs whole episodes"),
+    ],
+)
+def test_settings_that_cannot_be_used_are_refused(config, options, message):
+    with pytest.raises(ConfigError, match=message):
+        config(**options)
+
+
+@pytest.mark.parametrize("tokens", [{"action_width": 12}, {"reward_width": -1}, {"layers": 0}])
+def test_tokens_must_have_room_for_the_observation(tokens):
+    with pytest.raises(ConfigError, match=r"agent\.tokens"):
+        make("dqn", tokens=StepTokenConfig(**tokens))
