@@ -61,14 +61,17 @@ def _one(name: str, recipe_name: str, options: Options) -> list[dict[str, Any]]:
     from retain import api
     from retain.cli.display import TrainingDisplay, console
     from retain.recipes import recipe
+    from retain.training.config import RunConfig
     from retain.training.runs import Run
 
-    config = dataclasses.replace(recipe(recipe_name), seed=options.seed)
+    config = recipe(recipe_name)
+    assert isinstance(config, RunConfig)  # the demo compares what learns from the same data
+    config = dataclasses.replace(config, seed=options.seed)
     if options.updates is not None:
         train = dataclasses.replace(config.train, updates=options.updates)
         config = dataclasses.replace(config, train=train)
     folder = options.out / name
-    with TrainingDisplay(name, config.train.updates) as display:
+    with TrainingDisplay(name, config.train.total, config.train.unit) as display:
         if not folder.exists():
             run = api.train(
                 config, name=name, runs=options.out, report=display, final_evaluation=False

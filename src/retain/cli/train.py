@@ -110,6 +110,6 @@ def _options(function: Any) -> tuple[type, str]:
 
 def _recipe_names(function: Any) -> dict[str, Any]:
     """Names that annotations of a recipe may use without importing torch for them."""
-    from retain.training.config import RunConfig
+    from retain.training.config import OnlineRunConfig, RunConfig
 
-    return {**function.__globals__, "RunConfig": RunConfig}
+    return {**function.__globals__, "RunConfig": RunConfig, "OnlineRunConfig": OnlineRunConfig}

@@ -11,11 +11,12 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from retain.core.errors import ConfigError, UnknownNameError
 
 T = TypeVar("T")
+E = TypeVar("E")  # what is registered keeps its own, narrower type
 _plugins_loaded = False
 
 
@@ -43,21 +44,21 @@ class Registry(Generic[T]):
         self._entries: dict[str, T] = {}
         self._discovered = False
 
-    def register(self, name: str) -> Callable[[T], T]:
+    def register(self, name: str) -> Callable[[E], E]:
         """Returns a decorator that registers its argument under `name`.
 
         Raises:
             ConfigError: If another thing already has the name.
         """
 
-        def add(entry: T) -> T:
+        def add(entry: E) -> E:
             present = self._entries.get(name)
             if present is not None and _identity(present) != _identity(entry):
                 raise ConfigError(
                     f"{self.kind} '{name}' is registered twice: by {_identity(present)} "
                     f"and by {_identity(entry)}; rename one of them"
                 )
-            self._entries[name] = entry
+            self._entries[name] = cast(T, entry)
             return entry
 
         return add

@@ -15,12 +15,12 @@ from retain.core.errors import ConfigError
 from retain.core.registry import Registry
 
 if TYPE_CHECKING:
-    from retain.training.config import RunConfig
+    from retain.training.config import AnyRunConfig
 
-RECIPES: Registry[Callable[..., RunConfig]] = Registry("recipe", __name__)
+RECIPES: Registry[Callable[..., AnyRunConfig]] = Registry("recipe", __name__)
 
 
-def recipe(name: str, **arguments: Any) -> RunConfig:
+def recipe(name: str, **arguments: Any) -> AnyRunConfig:
     """Returns the configuration that a recipe makes.
 
     Args:

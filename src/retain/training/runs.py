@@ -23,7 +23,12 @@ from retain.core.errors import ConfigError, RunError
 from retain.core.provenance import provenance
 from retain.report.results import FORMAT as RESULTS_FORMAT
 from retain.training import checkpoints
-from retain.training.config import AnyRunConfig, config_from_dict, config_to_dict
+from retain.training.config import (
+    AnyRunConfig,
+    OnlineRunConfig,
+    config_from_dict,
+    config_to_dict,
+)
 
 
 class Run:
@@ -165,4 +170,9 @@ def check_free(folder: Path) -> None:
 
 def default_name(config: AnyRunConfig) -> str:
     """Returns the name that a run gets when none is given."""
-    return f"{(config.recipe or config.model.registered_name).replace('/', '-')}-seed{config.seed}"
+    model = config.model.registered_name
+    # A recipe that learns by acting leaves the model open.
+    parts = [config.recipe or model]
+    if config.recipe and isinstance(config, OnlineRunConfig):
+        parts.append(model)
+    return f"{'-'.join(parts).replace('/', '-')}-seed{config.seed}"

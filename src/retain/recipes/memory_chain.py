@@ -1,0 +1,70 @@
+"""The tasks of transformers-for-rl (Makkink 2021): longer, larger and scattered memories.
+
+A2C from whole episodes, with any model for memory. The budget ``published`` has one environment and
+an update after each of 10,000 episodes; ``short`` plays as many episodes sixteen at a time.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from retain.recipes import RECIPES
+from retain.recipes.presets import model_config
+
+if TYPE_CHECKING:
+    from retain.training.config import OnlineRunConfig
+
+Budget = Literal["short", "published"]
+
+
+@RECIPES.register("memory_length/a2c")
+def memory_length(
+    *, length: int = 10, model: str = "lstm", budget: Budget = "short"
+) -> OnlineRunConfig:
+    """Bsuite's memory length with A2C: remember one bit for `length` steps."""
+    kwargs = {"memory_length": length, "num_bits": 1}
+    return _run("memory_length/a2c", "MemoryLength", kwargs, length + 2, model, budget)
+
+
+@RECIPES.register("memory_size/a2c")
+def memory_size(*, bits: int = 5, model: str = "lstm", budget: Budget = "short") -> OnlineRunConfig:
+    """Bsuite's memory size with A2C: remember `bits` bits for two steps, asked for one of them."""
+    kwargs = {"memory_length": 2, "num_bits": bits}
+    return _run("memory_size/a2c", "MemorySize", kwargs, 4, model, budget)
+
+
+@RECIPES.register("distributed_memory/a2c")
+def distributed_memory(
+    *, length: int = 10, bits: int = 5, model: str = "lstm", budget: Budget = "short"
+) -> OnlineRunConfig:
+    """Distributed memory with A2C: the majority of `bits` bits shown at scattered steps."""
+    kwargs = {"memory_length": length, "num_bits": bits}
+    return _run("distributed_memory/a2c", "DistributedMemory", kwargs, length + 1, model, budget)
+
+
+def _run(
+    name: str, env: str, kwargs: dict[str, Any], steps: int, model: str, budget: Budget
+) -> OnlineRunConfig:
+    from retain.agents.a2c import A2CConfig
+    from retain.evaluation import EnvironmentConfig, EvaluationConfig
+    from retain.tokens import StepTokenConfig
+    from retain.training.config import OnlineRunConfig, OnlineTrainConfig
+
+    agent = A2CConfig(hidden=(), skip=True, sample_actions=True, tokens=StepTokenConfig(layers=2))
+    train = OnlineTrainConfig(
+        episodes=10_000,
+        num_envs=1 if budget == "published" else 16,
+        learning_rate=1e-3,
+        evaluate_every=None,
+        log_every=100 * steps,
+        checkpoint_every=2000 * steps,
+        num_threads=1,
+    )
+    return OnlineRunConfig(
+        recipe=name,
+        environment=EnvironmentConfig(id=f"retain/{env}-v0", kwargs=kwargs),
+        model=model_config(model, width=64, steps=steps),
+        agent=agent,
+        train=train,
+        evaluation=EvaluationConfig(episodes=100),
+    )

@@ -1,0 +1,188 @@
+"""Memory-RL's tasks (Ni et al. 2023, arXiv 2307.03864): how long a memory, how far back the credit.
+
+DQN on the T-Mazes, SAC-Discrete on the pixel tasks, with any model for memory. The budget
+``published`` has the settings and the number of episodes of the authors' commands; ``short`` is for
+a machine with two cores.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from retain.core.errors import ConfigError
+from retain.recipes import RECIPES
+from retain.recipes.presets import model_config
+
+if TYPE_CHECKING:
+    from retain.agents.online import OnlineAgentConfig
+    from retain.training.config import OnlineRunConfig, OnlineTrainConfig
+
+Budget = Literal["short", "published"]
+
+#: Episodes of the authors' runs, by task and length.
+EPISODES = {
+    "passive_tmaze": {
+        50: 20_000,
+        100: 20_000,
+        250: 16_000,
+        500: 8_000,
+        750: 8_000,
+        1000: 8_000,
+        1250: 8_000,
+        1500: 6_700,
+    },
+    "active_tmaze": {20: 40_000, 50: 40_000, 100: 40_000, 250: 32_000, 500: 16_000},
+    "visual_match": {60: 40_000, 120: 30_000, 250: 15_000, 500: 10_000, 750: 10_000, 1000: 10_000},
+    "key_to_door": {60: 40_000, 120: 40_000, 250: 30_000, 500: 15_000},
+}
+
+
+@RECIPES.register("passive_tmaze/dqn")
+def passive_tmaze(
+    *, length: int = 50, model: str = "lstm", budget: Budget = "short"
+) -> OnlineRunConfig:
+    """Passive T-Maze with DQN: remember a goal for `length` steps."""
+    kwargs = {"corridor_length": length}
+    return _tmaze("passive_tmaze", "PassiveTMaze", kwargs, length + 1, length, model, budget)
+
+
+@RECIPES.register("active_tmaze/dqn")
+def active_tmaze(
+    *, length: int = 20, model: str = "lstm", budget: Budget = "short"
+) -> OnlineRunConfig:
+    """Active T-Maze with DQN: fetch the goal first, and get the credit `length` steps later."""
+    kwargs = {"corridor_length": length}
+    return _tmaze("active_tmaze", "ActiveTMaze", kwargs, length + 3, length, model, budget)
+
+
+@RECIPES.register("visual_match/sac_discrete")
+def visual_match(
+    *, length: int = 60, model: str = "lstm", budget: Budget = "short"
+) -> OnlineRunConfig:
+    """Passive Visual Match with SAC-Discrete: remember a colour over `length` steps of apples."""
+    return _pixels("visual_match", "VisualMatch", length, length + 30, model, budget)
+
+
+@RECIPES.register("key_to_door/sac_discrete")
+def key_to_door(
+    *, length: int = 60, model: str = "lstm", budget: Budget = "short"
+) -> OnlineRunConfig:
+    """Key-to-Door with SAC-Discrete: take a key that pays off `length` steps later."""
+    return _pixels("key_to_door", "KeyToDoor", length, length + 25, model, budget)
+
+
+def _tmaze(
+    task: str,
+    env: str,
+    kwargs: dict[str, Any],
+    steps: int,
+    length: int,
+    model: str,
+    budget: Budget,
+) -> OnlineRunConfig:
+    from retain.agents.dqn import DQNConfig
+    from retain.tokens import StepTokenConfig
+    from retain.training.config import OnlineTrainConfig
+
+    attends = model not in ("lstm", "gru", "memoryless")
+    if budget == "published":
+        tokens = StepTokenConfig(action_width=64 if attends else 16)
+        # The authors give the transformer a second layer and head where credit is to be assigned.
+        depth = 2 if attends and task == "active_tmaze" else 1
+        memory = {"width": 128, "num_layers": depth, "num_heads": depth}
+        agent = DQNConfig(tokens=tokens)
+        train = _published(task, length, evaluate_every=10 * steps)
+    else:
+        memory = {"width": 64}
+        agent = DQNConfig(tokens=StepTokenConfig(action_width=16), hidden=(128,), target_rate=0.01)
+        train = OnlineTrainConfig(
+            episodes=10_000,
+            num_envs=16,
+            batch_size=32,
+            updates_per_step=0.02,
+            learning_rate=1e-3,
+            gradient_clip=1.0,
+            evaluate_every=200 * steps,
+            log_every=100 * steps,
+            checkpoint_every=2000 * steps,
+            stop_at_return=0.995,
+            num_threads=1,
+        )
+    episodes = 10 if budget == "published" else 100
+    return _run(f"{task}/dqn", env, kwargs, model, steps, memory, agent, train, episodes)
+
+
+def _pixels(
+    task: str, env: str, length: int, steps: int, model: str, budget: Budget
+) -> OnlineRunConfig:
+    from retain.agents.sac_discrete import SACDiscreteConfig
+    from retain.training.config import OnlineTrainConfig
+
+    if budget == "published":
+        attends = model not in ("lstm", "gru", "memoryless")
+        depth = 2 if attends and task == "key_to_door" else 1
+        width = 100 if attends else 128
+        memory = {"width": width, "num_layers": depth, "num_heads": depth}
+        agent = SACDiscreteConfig()
+        train = _published(task, length, evaluate_every=50 * steps)
+    else:
+        memory = {"width": 64}
+        agent = SACDiscreteConfig(hidden=(128,), target_rate=0.01)
+        train = OnlineTrainConfig(
+            episodes=10_000,
+            num_envs=16,
+            batch_size=32,
+            updates_per_step=0.02,
+            learning_rate=1e-3,
+            gradient_clip=1.0,
+            evaluate_every=500 * steps,
+            log_every=100 * steps,
+            checkpoint_every=2000 * steps,
+            num_threads=1,
+        )
+    kwargs = {"distractor_length": length}
+    episodes = 20 if budget == "published" else 100
+    recipe = f"{task}/sac_discrete"
+    return _run(recipe, env, kwargs, model, steps, memory, agent, train, episodes)
+
+
+def _published(task: str, length: int, evaluate_every: int) -> OnlineTrainConfig:
+    from retain.training.config import OnlineTrainConfig
+
+    known = EPISODES[task]
+    if length not in known:
+        raise ConfigError(
+            f"there is no published budget for {task} of length {length}, only for "
+            f"{', '.join(map(str, known))}; give --budget short and --train.episodes"
+        )
+    # One environment, as the authors have it; more of them collect the same data faster.
+    return OnlineTrainConfig(
+        episodes=known[length] + 10,
+        num_envs=1,
+        replay_capacity=max(1_000_000, 1000 * length),
+        evaluate_every=evaluate_every,
+    )
+
+
+def _run(
+    name: str,
+    env: str,
+    kwargs: dict[str, Any],
+    model: str,
+    steps: int,
+    memory: dict[str, int],
+    agent: OnlineAgentConfig,
+    train: OnlineTrainConfig,
+    episodes: int,
+) -> OnlineRunConfig:
+    from retain.evaluation import EnvironmentConfig, EvaluationConfig
+    from retain.training.config import OnlineRunConfig
+
+    return OnlineRunConfig(
+        recipe=name,
+        environment=EnvironmentConfig(id=f"retain/{env}-v0", kwargs=kwargs),
+        model=model_config(model, steps=steps + 1, **memory),
+        agent=agent,
+        train=train,
+        evaluation=EvaluationConfig(episodes=episodes),
+    )
