@@ -18,6 +18,8 @@ from gymnasium.vector import AutoresetMode
 
 from retain.core.errors import ConfigError, UnknownNameError
 from retain.core.registry import load_plugins
+from retain.envs import rooms as _rooms
+from retain.envs import rooms_experts as _rooms_experts  # noqa: F401  (registers its experts)
 from retain.envs import tmaze as _tmaze  # registers its expert
 from retain.envs.batched import as_autoreset_mode
 from retain.envs.experts import EXPERTS, Behaviour, expert, register_expert
@@ -32,7 +34,11 @@ __all__ = [
     "register_expert",
 ]
 
-_FAMILIES = {"retain/TMaze-v0": (_tmaze.TMazeEnv, _tmaze.TMazeVectorEnv)}
+_FAMILIES: dict[str, tuple[type[Any], type[Any]]] = {
+    "retain/TMaze-v0": (_tmaze.TMazeEnv, _tmaze.TMazeVectorEnv),
+    "retain/VisualMatch-v0": (_rooms.VisualMatchEnv, _rooms.VisualMatchVectorEnv),
+    "retain/KeyToDoor-v0": (_rooms.KeyToDoorEnv, _rooms.KeyToDoorVectorEnv),
+}
 
 for _id, (_env, _vector_env) in _FAMILIES.items():
     if _id not in gym.registry:

@@ -1,0 +1,440 @@
+"""Visual Match and Key-to-Door: something seen or done in one room matters two rooms later.
+
+An episode has three phases of fixed length, each in a room of its own: explore (15 steps), apples
+(`distractor_length` steps), reward (15 steps in Visual Match, 10 in Key-to-Door). The player sees
+the 5x5 cells around it. See `rooms_maps.py` for the boards.
+
+* `retain/VisualMatch-v0`: in the first room a wall cell shows a colour; in the last one three
+  coloured objects stand, and touching the one of that colour pays.
+* `retain/KeyToDoor-v0`: in the first room lies a key; in the last one a door that opens only to
+  a player who took it, and entering it pays.
+
+Observation: uint8 of shape [3, 5, 5], channels first. Actions: 0 north, 1 south, 2 west, 3 east;
+a move into a wall does nothing.
+
+One step is one frame: the player moves as the board of the last frame allows, then what stands in
+the player's cell takes effect, then apples grow again. The last frame of a phase counts, but is
+not shown: the observation after it is the first of the next room. Only the episode's last frame
+is shown.
+
+The rules follow the passive Visual Match and the Key-to-Door of Ni et al., "When Do Transformers
+Shine in RL? Decoupling Memory from Credit Assignment" (2023), who took them from Hung et al.,
+"Optimizing Agent Behavior over Long Time Scales by Transporting Value" (2019).
+
+Axes: B rows, R some of the rows, C cells of a board with its margin, V cells of a view, N numbers.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, get_args
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+
+from retain.core.errors import ConfigError
+from retain.envs.batched import BatchedEnv, BatchedRules, BatchedVectorEnv, Transition
+from retain.envs.rooms_maps import (
+    APPLE,
+    APPLE_ROOM,
+    BORDER,
+    CENTRE,
+    COLOURS_P3,
+    CUE,
+    DOOR,
+    DOORWAY,
+    FLOOR,
+    INDICATOR,
+    INDICATOR_CELL,
+    KEY,
+    KEY_EXPLORE,
+    KEY_REWARD,
+    MATCH_EXPLORE,
+    MATCH_REWARD,
+    MOVES,
+    NUM_APPLE_CELLS,
+    NUM_CELLS,
+    NUM_COLOURS,
+    OBJECT,
+    PLAYER,
+    VIEW,
+    WINDOW_V,
+    Room,
+    unpadded,
+)
+from retain.envs.rooms_picture import Scene, as_picture, as_text
+
+Colours = Literal["fixed", "per_env", "per_episode"]
+Rows = npt.NDArray[np.int64]
+
+EXPLORE_LENGTH = 15
+EXPLORE, DISTRACTOR, REWARD = range(3)  # the phases
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoomOptions:
+    """What can be chosen about both tasks.
+
+    Raises:
+        ConfigError: If a value is out of range.
+    """
+
+    distractor_length: int = 60
+    """Steps of the second phase: how long the first room has to be remembered."""
+    num_apples: int = 10
+    """Apples in the second room, at random ones of its 22 places."""
+    apple_reward: float = 1.0
+    """Reward for an apple; 0 leaves only the task itself."""
+    apple_respawn: int = 20
+    """An eaten apple is back after more than so many steps; 0: never."""
+    success_reward: float = 5.0
+    """Reward for the right object or for the door. Some later work pays 100."""
+
+    def __post_init__(self) -> None:
+        for name in ("distractor_length", "num_apples", "apple_respawn"):
+            _check_count(name, getattr(self, name))
+        if self.num_apples > NUM_APPLE_CELLS:
+            raise ConfigError(
+                f"num_apples {self.num_apples} is too many: there are {NUM_APPLE_CELLS} places"
+            )
+        for name in ("apple_reward", "success_reward"):
+            _check_number(name, getattr(self, name))
+        if self.success_reward <= 0:
+            raise ConfigError(f"success_reward must be above 0, got {self.success_reward}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class VisualMatchOptions(RoomOptions):
+    """What can be chosen about Visual Match."""
+
+    colours: Colours = "fixed"
+    """Which colour stands where in the last room. `fixed`: red, green, blue from left to right,
+    in every environment; `per_episode`: shuffled in every episode; `per_env`: shuffled once for an
+    environment with all its rows, which is the protocol of the published runs."""
+    colour_seed: int | None = None
+    """Seed of the shuffle of `per_env`. None takes a new one for every environment, as published:
+    then two environments, say of training and of evaluation, differ in 5 of 6 cases."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.colours not in get_args(Colours):
+            names = ", ".join(get_args(Colours))
+            raise ConfigError(f"colours '{self.colours}' is not one of {names}")
+        if self.colour_seed is not None:
+            _check_count("colour_seed", self.colour_seed)
+            if self.colours != "per_env":
+                raise ConfigError(
+                    f"colour_seed has no effect with colours '{self.colours}'; use 'per_env'"
+                )
+
+
+class KeyToDoorOptions(RoomOptions):
+    """What can be chosen about Key-to-Door: nothing but what both tasks have."""
+
+
+class RoomRules(BatchedRules):
+    """What both tasks have in common; see the module's text."""
+
+    options: RoomOptions
+    rooms: ClassVar[tuple[Room, Room, Room]]
+    reward_length: ClassVar[int]
+    num_draws: ClassVar[int]  # random numbers that an episode takes, apart from the apples'
+
+    def __init__(self, options: RoomOptions, num_rows: int):
+        super().__init__(options, num_rows)
+        self.observation_space = gym.spaces.Box(0, 255, (3, VIEW, VIEW), dtype=np.uint8)
+        self.action_space = gym.spaces.Discrete(4)
+        lengths = (EXPLORE_LENGTH, options.distractor_length, self.reward_length)
+        # The number of steps after which each phase is over.
+        self.phase_ends: tuple[int, ...] = tuple(np.cumsum(lengths).tolist())
+
+        # What an episode draws: where the apples are, and the boards and starts of its phases.
+        self.apples_BN = np.zeros((num_rows, options.num_apples), dtype=np.int64)
+        self.plans_B3C = np.zeros((num_rows, 3, NUM_CELLS), dtype=np.uint8)
+        self.starts_B3 = np.zeros((num_rows, 3), dtype=np.int64)
+        for phase, room in enumerate(self.rooms):
+            self.plans_B3C[:, phase] = room.board_C
+            self.starts_B3[:, phase] = room.cells("S")[0]
+        self._draws_BN = np.zeros((num_rows, NUM_APPLE_CELLS + self.num_draws))
+
+        # Where it stands. The board does not show the player.
+        self.boards_BC = np.zeros((num_rows, NUM_CELLS), dtype=np.uint8)
+        self.cells_B = self.starts_B3[:, EXPLORE].copy()
+        self.time_B = np.zeros(num_rows, dtype=np.int64)
+        self.phase_B = np.zeros(num_rows, dtype=np.int64)
+        self.ended_B = np.ones(num_rows, dtype=np.bool_)
+        self.success_B = np.zeros(num_rows, dtype=np.bool_)
+        self.eaten_B = np.zeros(num_rows, dtype=np.int64)
+        # An apple is back `period` steps after it was eaten, and a step eats one at most. So entry
+        # t modulo the period holds the cell that was emptied then, or 0, until its turn comes.
+        self._period = options.apple_respawn + 1
+        self._emptied_BN = np.zeros((num_rows, self._period), dtype=np.int64)
+
+        self._flat = self.boards_BC.reshape(-1)  # the same memory
+        self._first_B = np.arange(num_rows) * NUM_CELLS  # where a row begins in it
+
+    def begin(self, row: int, rng: np.random.Generator) -> None:
+        """Draws the episode's random numbers; `reset` lays out the rooms of all rows at once."""
+        rng.random(out=self._draws_BN[row])
+
+    def reset(self, rows: Sequence[int], seeds: Sequence[int | None]) -> None:
+        """Starts a new episode in each of `rows`; see `BatchedRules.reset`."""
+        super().reset(rows, seeds)
+        rows_R = np.asarray(rows, dtype=np.int64)
+        draws_RN = self._draws_BN[rows_R]
+        order_RN = draws_RN[:, :NUM_APPLE_CELLS].argsort(axis=1)[:, : self.options.num_apples]
+        apples_RN = APPLE_ROOM.cells("o")[order_RN]
+        self.apples_BN[rows_R] = apples_RN
+        self.plans_B3C[rows_R, DISTRACTOR] = APPLE_ROOM.board_C
+        self.plans_B3C[rows_R[:, None], DISTRACTOR, apples_RN] = APPLE
+        self._lay_out(rows_R, draws_RN[:, NUM_APPLE_CELLS:])
+        self.time_B[rows_R] = self.eaten_B[rows_R] = 0
+        self.ended_B[rows_R] = self.success_B[rows_R] = False
+        self._emptied_BN[rows_R] = 0
+        self._enter(rows_R, EXPLORE)
+
+    def _lay_out(self, rows_R: Rows, draws_RN: npt.NDArray[np.float64]) -> None:
+        """Makes the first and the last room of some rows from numbers drawn from [0, 1)."""
+        raise NotImplementedError
+
+    def _enter(self, rows_R: Rows, phase: int) -> None:
+        self.phase_B[rows_R] = phase
+        self.boards_BC[rows_R] = self.plans_B3C[rows_R, phase]
+        self.cells_B[rows_R] = self.starts_B3[rows_R, phase]
+
+    def step(self, actions_B: npt.NDArray[np.int64]) -> Transition:
+        """Advances every running row; `actions_B` holds 0 north, 1 south, 2 west, 3 east."""
+        running_B = ~self.ended_B
+        moves_B = MOVES[actions_B]
+        free_B = self._flat.take(self._first_B + self.cells_B + moves_B) >= FLOOR
+        self.cells_B += moves_B * (free_B & running_B)
+        self.time_B += running_B
+
+        rewards_B = np.zeros(self.num_rows)
+        found_B = self._flat.take(self._first_B + self.cells_B)
+        events = np.flatnonzero((found_B > DOORWAY) & running_B)
+        self._before_events()
+        if events.size:
+            apple_R = found_B[events] == APPLE
+            rows_R = events[apple_R]
+            rewards_B[rows_R] = self.options.apple_reward
+            self.eaten_B[rows_R] += 1
+            self.boards_BC[rows_R, self.cells_B[rows_R]] = FLOOR
+            rest_R = events[~apple_R]
+            if rest_R.size:
+                self._happen(rest_R, found_B[rest_R], rewards_B)
+        if self.options.apple_respawn:
+            self._regrow(found_B == APPLE, running_B)
+
+        for phase in (DISTRACTOR, REWARD):
+            rows_R = np.flatnonzero(running_B & (self.time_B == self.phase_ends[phase - 1]))
+            if rows_R.size:
+                self._enter(rows_R, phase)
+        terminated_B = running_B & (self.time_B == self.phase_ends[REWARD])
+        self.ended_B |= terminated_B
+        return Transition(rewards_B, terminated_B, np.zeros(self.num_rows, dtype=np.bool_))
+
+    def _before_events(self) -> None:
+        """What changes on the boards before anything happens to the player."""
+
+    def _happen(
+        self, rows_R: Rows, found_R: npt.NDArray[np.uint8], rewards_B: npt.NDArray[np.float64]
+    ) -> None:
+        """Lets what stands in the player's cell take effect; apples are dealt with already."""
+        raise NotImplementedError
+
+    def _regrow(self, eating_B: npt.NDArray[np.bool_], running_B: npt.NDArray[np.bool_]) -> None:
+        rows_R = np.flatnonzero((self.phase_B == DISTRACTOR) & running_B)
+        if not rows_R.size:
+            return
+        now_R = self.time_B[rows_R] % self._period
+        due_R = self._emptied_BN[rows_R, now_R]
+        self._emptied_BN[rows_R, now_R] = self.cells_B[rows_R] * eating_B[rows_R]
+        back_R = np.flatnonzero(due_R)
+        self.boards_BC[rows_R[back_R], due_R[back_R]] = APPLE
+
+    def view(self) -> npt.NDArray[np.uint8]:
+        """What the players see, as codes of `rooms_maps`; shape [B, V]."""
+        places_BV = (self._first_B + self.cells_B)[:, None] + WINDOW_V
+        codes_BV = self._flat.take(places_BV)
+        # A door is drawn over the player, everything else under it.
+        centre_B = codes_BV[:, CENTRE]
+        codes_BV[:, CENTRE] = np.where(centre_B == DOORWAY, DOORWAY, PLAYER)
+        return codes_BV
+
+    def observe(self) -> npt.NDArray[np.uint8]:
+        """The pictures of all rows, uint8 of shape [B, 3, 5, 5]."""
+        codes_BV = self.view()
+        pictures_B3V = np.empty((self.num_rows, 3, VIEW * VIEW), dtype=np.uint8)
+        for channel in range(3):
+            pictures_B3V[:, channel] = _CHANNELS_3P[channel].take(codes_BV)
+        return pictures_B3V.reshape(-1, 3, VIEW, VIEW)
+
+    def end_info(self) -> dict[str, Any]:
+        """Whether the last phase paid, and how many apples were eaten."""
+        return {"success": self.success_B, "apples": self.eaten_B}
+
+    def render(self, row: int, mode: str) -> str | npt.NDArray[np.uint8]:
+        """Draws one row, as text (`ansi`) or as a picture (`rgb_array`)."""
+        board_C = self.boards_BC[row].copy()
+        place = self.cells_B[row]
+        board_C[place] = DOORWAY if board_C[place] == DOORWAY else PLAYER
+        scene = Scene(
+            board=unpadded(board_C),
+            view=self.view()[row].reshape(VIEW, VIEW),
+            phase=int(self.phase_B[row]),
+            time=int(self.time_B[row]),
+            phase_ends=self.phase_ends,
+            apples=int(self.eaten_B[row]),
+            success=bool(self.success_B[row]) if self.ended_B[row] else None,
+        )
+        return as_text(scene) if mode == "ansi" else as_picture(scene)
+
+
+_CHANNELS_3P = np.ascontiguousarray(COLOURS_P3.T)
+
+
+class VisualMatchRules(RoomRules):
+    """The rules of `num_rows` passive Visual Matches."""
+
+    options: VisualMatchOptions
+    rooms = (MATCH_EXPLORE, APPLE_ROOM, MATCH_REWARD)
+    reward_length = 15
+    num_draws = 2 + NUM_COLOURS
+
+    _WALLS: ClassVar[Rows] = MATCH_EXPLORE.cells("?")
+    _OBJECTS: ClassVar[Rows] = np.concatenate([MATCH_REWARD.cells(mark) for mark in "123"])
+
+    def __init__(self, options: VisualMatchOptions, num_rows: int):
+        super().__init__(options, num_rows)
+        order_3 = np.arange(NUM_COLOURS)
+        if options.colours == "per_env":
+            order_3 = np.random.default_rng(options.colour_seed).permutation(NUM_COLOURS)
+        # The colours of the three objects from left to right; 0 red, 1 green, 2 blue.
+        self.colours_B3 = np.tile(order_3, (num_rows, 1))
+        self.targets_B = np.zeros(num_rows, dtype=np.int64)  # the object that pays: 0, 1 or 2
+        self.walls_B = np.zeros(num_rows, dtype=np.int64)  # the cell that shows its colour
+
+    def _lay_out(self, rows_R: Rows, draws_RN: npt.NDArray[np.float64]) -> None:
+        targets_R = (draws_RN[:, 0] * NUM_COLOURS).astype(np.int64)
+        walls_R = self._WALLS[(draws_RN[:, 1] * len(self._WALLS)).astype(np.int64)]
+        if self.options.colours == "per_episode":
+            self.colours_B3[rows_R] = draws_RN[:, 2:].argsort(axis=1)
+        colours_R3 = self.colours_B3[rows_R]
+        self.targets_B[rows_R], self.walls_B[rows_R] = targets_R, walls_R
+        shown_R = CUE + colours_R3[np.arange(len(rows_R)), targets_R]
+        self.plans_B3C[rows_R, EXPLORE] = MATCH_EXPLORE.board_C
+        self.plans_B3C[rows_R, EXPLORE, walls_R] = shown_R
+        self.plans_B3C[rows_R[:, None], REWARD, self._OBJECTS] = OBJECT + colours_R3
+
+    def _happen(
+        self, rows_R: Rows, found_R: npt.NDArray[np.uint8], rewards_B: npt.NDArray[np.float64]
+    ) -> None:
+        wanted_R = self.colours_B3[rows_R, self.targets_B[rows_R]]
+        right_R = found_R == OBJECT + wanted_R
+        rewards_B[rows_R] += self.options.success_reward * right_R
+        self.success_B[rows_R] |= right_R
+        self.boards_BC[rows_R[:, None], self._OBJECTS] = FLOOR
+
+
+class KeyToDoorRules(RoomRules):
+    """The rules of `num_rows` Key-to-Doors."""
+
+    options: KeyToDoorOptions
+    rooms = (KEY_EXPLORE, APPLE_ROOM, KEY_REWARD)
+    reward_length = 10
+    num_draws = 2
+
+    _KEYS: ClassVar[Rows] = KEY_EXPLORE.cells("k")
+    _STARTS: ClassVar[Rows] = KEY_EXPLORE.cells("S")
+    _DOOR: ClassVar[int] = int(KEY_REWARD.cells("d")[0])
+
+    def __init__(self, options: KeyToDoorOptions, num_rows: int):
+        super().__init__(options, num_rows)
+        self.keys_B = np.zeros(num_rows, dtype=np.int64)  # the cell where the key lies at first
+        self.has_key_B = np.zeros(num_rows, dtype=np.bool_)
+        self._flash_B = np.zeros(num_rows, dtype=np.bool_)  # the indicator is shown
+
+    def _lay_out(self, rows_R: Rows, draws_RN: npt.NDArray[np.float64]) -> None:
+        keys_R = self._KEYS[(draws_RN[:, 0] * len(self._KEYS)).astype(np.int64)]
+        self.keys_B[rows_R] = keys_R
+        starts_R = self._STARTS[(draws_RN[:, 1] * len(self._STARTS)).astype(np.int64)]
+        self.starts_B3[rows_R, EXPLORE] = starts_R
+        self.plans_B3C[rows_R, EXPLORE] = KEY_EXPLORE.board_C
+        self.plans_B3C[rows_R, EXPLORE, keys_R] = KEY
+        self.plans_B3C[rows_R, REWARD] = KEY_REWARD.board_C
+        self.has_key_B[rows_R] = False
+
+    def _enter(self, rows_R: Rows, phase: int) -> None:
+        super()._enter(rows_R, phase)
+        self._flash_B[rows_R] = False
+
+    def _before_events(self) -> None:
+        if self._flash_B.any():
+            self.boards_BC[self._flash_B, INDICATOR_CELL] = BORDER
+            self._flash_B[:] = False
+
+    def _happen(
+        self, rows_R: Rows, found_R: npt.NDArray[np.uint8], rewards_B: npt.NDArray[np.float64]
+    ) -> None:
+        key_R = rows_R[found_R == KEY]
+        self.boards_BC[key_R, self.cells_B[key_R]] = FLOOR
+        self.boards_BC[key_R, INDICATOR_CELL] = INDICATOR
+        # With the key the door of the last room is one that can be walked on and pays.
+        self.plans_B3C[key_R, REWARD, self._DOOR] = DOOR
+        self.has_key_B[key_R] = self._flash_B[key_R] = True
+        door_R = rows_R[found_R == DOOR]
+        self.boards_BC[door_R, self._DOOR] = DOORWAY
+        rewards_B[door_R] += self.options.success_reward
+        self.success_B[door_R] = True
+        self.has_key_B[door_R] = False
+
+
+class VisualMatchEnv(BatchedEnv):
+    """One `retain/VisualMatch-v0`; the options are those of `VisualMatchOptions`."""
+
+    rules_type = VisualMatchRules
+    options_type = VisualMatchOptions
+    metadata = {"render_modes": ["ansi", "rgb_array"], "render_fps": 10}  # noqa: RUF012
+
+
+class VisualMatchVectorEnv(BatchedVectorEnv):
+    """Many Visual Matches in one batch; the options are those of `VisualMatchOptions`."""
+
+    rules_type = VisualMatchRules
+    options_type = VisualMatchOptions
+    metadata = {"render_modes": ["ansi", "rgb_array"], "render_fps": 10}  # noqa: RUF012
+
+
+class KeyToDoorEnv(BatchedEnv):
+    """One `retain/KeyToDoor-v0`; the options are those of `RoomOptions`."""
+
+    rules_type = KeyToDoorRules
+    options_type = KeyToDoorOptions
+    metadata = {"render_modes": ["ansi", "rgb_array"], "render_fps": 10}  # noqa: RUF012
+
+
+class KeyToDoorVectorEnv(BatchedVectorEnv):
+    """Many Key-to-Doors in one batch; the options are those of `RoomOptions`."""
+
+    rules_type = KeyToDoorRules
+    options_type = KeyToDoorOptions
+    metadata = {"render_modes": ["ansi", "rgb_array"], "render_fps": 10}  # noqa: RUF012
+
+
+def _check_count(name: str, value: Any) -> None:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise ConfigError(f"{name} must be a whole number, got {value!r}") from None
+    if number < 0:
+        raise ConfigError(f"{name} must not be negative, got {number}")
+
+
+def _check_number(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ConfigError(f"{name} must be a finite number, got {value!r}")
