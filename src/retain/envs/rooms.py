@@ -30,36 +30,24 @@ import math
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
 from retain.core.errors import ConfigError
-from retain.envs.batched import BatchedEnv, BatchedRules, BatchedVectorEnv, Transition
+from retain.envs.batched import BatchedRules, Transition
 from retain.envs.rooms_maps import (
     APPLE,
     APPLE_ROOM,
-    BORDER,
     CENTRE,
     COLOURS_P3,
-    CUE,
-    DOOR,
     DOORWAY,
     FLOOR,
-    INDICATOR,
-    INDICATOR_CELL,
-    KEY,
-    KEY_EXPLORE,
-    KEY_REWARD,
-    MATCH_EXPLORE,
-    MATCH_REWARD,
     MOVES,
     NUM_APPLE_CELLS,
     NUM_CELLS,
-    NUM_COLOURS,
-    OBJECT,
     PLAYER,
     VIEW,
     WINDOW_V,
@@ -68,7 +56,6 @@ from retain.envs.rooms_maps import (
 )
 from retain.envs.rooms_picture import Scene, as_picture, as_text
 
-Colours = Literal["fixed", "per_env", "per_episode"]
 Rows = npt.NDArray[np.int64]
 
 EXPLORE_LENGTH = 15
@@ -96,7 +83,7 @@ class RoomOptions:
 
     def __post_init__(self) -> None:
         for name in ("distractor_length", "num_apples", "apple_respawn"):
-            _check_count(name, getattr(self, name))
+            check_count(name, getattr(self, name))
         if self.num_apples > NUM_APPLE_CELLS:
             raise ConfigError(
                 f"num_apples {self.num_apples} is too many: there are {NUM_APPLE_CELLS} places"
@@ -105,35 +92,6 @@ class RoomOptions:
             _check_number(name, getattr(self, name))
         if self.success_reward <= 0:
             raise ConfigError(f"success_reward must be above 0, got {self.success_reward}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class VisualMatchOptions(RoomOptions):
-    """What can be chosen about Visual Match."""
-
-    colours: Colours = "fixed"
-    """Which colour stands where in the last room. `fixed`: red, green, blue from left to right,
-    in every environment; `per_episode`: shuffled in every episode; `per_env`: shuffled once for an
-    environment with all its rows, which is the protocol of the published runs."""
-    colour_seed: int | None = None
-    """Seed of the shuffle of `per_env`. None takes a new one for every environment, as published:
-    then two environments, say of training and of evaluation, differ in 5 of 6 cases."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.colours not in get_args(Colours):
-            names = ", ".join(get_args(Colours))
-            raise ConfigError(f"colours '{self.colours}' is not one of {names}")
-        if self.colour_seed is not None:
-            _check_count("colour_seed", self.colour_seed)
-            if self.colours != "per_env":
-                raise ConfigError(
-                    f"colour_seed has no effect with colours '{self.colours}'; use 'per_env'"
-                )
-
-
-class KeyToDoorOptions(RoomOptions):
-    """What can be chosen about Key-to-Door: nothing but what both tasks have."""
 
 
 class RoomRules(BatchedRules):
@@ -174,8 +132,12 @@ class RoomRules(BatchedRules):
         self._period = options.apple_respawn + 1
         self._emptied_BN = np.zeros((num_rows, self._period), dtype=np.int64)
 
-        self._flat = self.boards_BC.reshape(-1)  # the same memory
-        self._first_B = np.arange(num_rows) * NUM_CELLS  # where a row begins in it
+        self._first_B = np.arange(num_rows) * NUM_CELLS  # where a row begins in `_flat`
+
+    @property
+    def _flat(self) -> npt.NDArray[np.uint8]:
+        """The boards one after the other. Not kept, so that a copy of the rules has its own."""
+        return self.boards_BC.reshape(-1)
 
     def begin(self, row: int, rng: np.random.Generator) -> None:
         """Draws the episode's random numbers; `reset` lays out the rooms of all rows at once."""
@@ -298,135 +260,12 @@ class RoomRules(BatchedRules):
 _CHANNELS_3P = np.ascontiguousarray(COLOURS_P3.T)
 
 
-class VisualMatchRules(RoomRules):
-    """The rules of `num_rows` passive Visual Matches."""
+def check_count(name: str, value: Any) -> None:
+    """Refuses what is not a whole number from 0 on.
 
-    options: VisualMatchOptions
-    rooms = (MATCH_EXPLORE, APPLE_ROOM, MATCH_REWARD)
-    reward_length = 15
-    num_draws = 2 + NUM_COLOURS
-
-    _WALLS: ClassVar[Rows] = MATCH_EXPLORE.cells("?")
-    _OBJECTS: ClassVar[Rows] = np.concatenate([MATCH_REWARD.cells(mark) for mark in "123"])
-
-    def __init__(self, options: VisualMatchOptions, num_rows: int):
-        super().__init__(options, num_rows)
-        order_3 = np.arange(NUM_COLOURS)
-        if options.colours == "per_env":
-            order_3 = np.random.default_rng(options.colour_seed).permutation(NUM_COLOURS)
-        # The colours of the three objects from left to right; 0 red, 1 green, 2 blue.
-        self.colours_B3 = np.tile(order_3, (num_rows, 1))
-        self.targets_B = np.zeros(num_rows, dtype=np.int64)  # the object that pays: 0, 1 or 2
-        self.walls_B = np.zeros(num_rows, dtype=np.int64)  # the cell that shows its colour
-
-    def _lay_out(self, rows_R: Rows, draws_RN: npt.NDArray[np.float64]) -> None:
-        targets_R = (draws_RN[:, 0] * NUM_COLOURS).astype(np.int64)
-        walls_R = self._WALLS[(draws_RN[:, 1] * len(self._WALLS)).astype(np.int64)]
-        if self.options.colours == "per_episode":
-            self.colours_B3[rows_R] = draws_RN[:, 2:].argsort(axis=1)
-        colours_R3 = self.colours_B3[rows_R]
-        self.targets_B[rows_R], self.walls_B[rows_R] = targets_R, walls_R
-        shown_R = CUE + colours_R3[np.arange(len(rows_R)), targets_R]
-        self.plans_B3C[rows_R, EXPLORE] = MATCH_EXPLORE.board_C
-        self.plans_B3C[rows_R, EXPLORE, walls_R] = shown_R
-        self.plans_B3C[rows_R[:, None], REWARD, self._OBJECTS] = OBJECT + colours_R3
-
-    def _happen(
-        self, rows_R: Rows, found_R: npt.NDArray[np.uint8], rewards_B: npt.NDArray[np.float64]
-    ) -> None:
-        wanted_R = self.colours_B3[rows_R, self.targets_B[rows_R]]
-        right_R = found_R == OBJECT + wanted_R
-        rewards_B[rows_R] += self.options.success_reward * right_R
-        self.success_B[rows_R] |= right_R
-        self.boards_BC[rows_R[:, None], self._OBJECTS] = FLOOR
-
-
-class KeyToDoorRules(RoomRules):
-    """The rules of `num_rows` Key-to-Doors."""
-
-    options: KeyToDoorOptions
-    rooms = (KEY_EXPLORE, APPLE_ROOM, KEY_REWARD)
-    reward_length = 10
-    num_draws = 2
-
-    _KEYS: ClassVar[Rows] = KEY_EXPLORE.cells("k")
-    _STARTS: ClassVar[Rows] = KEY_EXPLORE.cells("S")
-    _DOOR: ClassVar[int] = int(KEY_REWARD.cells("d")[0])
-
-    def __init__(self, options: KeyToDoorOptions, num_rows: int):
-        super().__init__(options, num_rows)
-        self.keys_B = np.zeros(num_rows, dtype=np.int64)  # the cell where the key lies at first
-        self.has_key_B = np.zeros(num_rows, dtype=np.bool_)
-        self._flash_B = np.zeros(num_rows, dtype=np.bool_)  # the indicator is shown
-
-    def _lay_out(self, rows_R: Rows, draws_RN: npt.NDArray[np.float64]) -> None:
-        keys_R = self._KEYS[(draws_RN[:, 0] * len(self._KEYS)).astype(np.int64)]
-        self.keys_B[rows_R] = keys_R
-        starts_R = self._STARTS[(draws_RN[:, 1] * len(self._STARTS)).astype(np.int64)]
-        self.starts_B3[rows_R, EXPLORE] = starts_R
-        self.plans_B3C[rows_R, EXPLORE] = KEY_EXPLORE.board_C
-        self.plans_B3C[rows_R, EXPLORE, keys_R] = KEY
-        self.plans_B3C[rows_R, REWARD] = KEY_REWARD.board_C
-        self.has_key_B[rows_R] = False
-
-    def _enter(self, rows_R: Rows, phase: int) -> None:
-        super()._enter(rows_R, phase)
-        self._flash_B[rows_R] = False
-
-    def _before_events(self) -> None:
-        if self._flash_B.any():
-            self.boards_BC[self._flash_B, INDICATOR_CELL] = BORDER
-            self._flash_B[:] = False
-
-    def _happen(
-        self, rows_R: Rows, found_R: npt.NDArray[np.uint8], rewards_B: npt.NDArray[np.float64]
-    ) -> None:
-        key_R = rows_R[found_R == KEY]
-        self.boards_BC[key_R, self.cells_B[key_R]] = FLOOR
-        self.boards_BC[key_R, INDICATOR_CELL] = INDICATOR
-        # With the key the door of the last room is one that can be walked on and pays.
-        self.plans_B3C[key_R, REWARD, self._DOOR] = DOOR
-        self.has_key_B[key_R] = self._flash_B[key_R] = True
-        door_R = rows_R[found_R == DOOR]
-        self.boards_BC[door_R, self._DOOR] = DOORWAY
-        rewards_B[door_R] += self.options.success_reward
-        self.success_B[door_R] = True
-        self.has_key_B[door_R] = False
-
-
-class VisualMatchEnv(BatchedEnv):
-    """One `retain/VisualMatch-v0`; the options are those of `VisualMatchOptions`."""
-
-    rules_type = VisualMatchRules
-    options_type = VisualMatchOptions
-    metadata = {"render_modes": ["ansi", "rgb_array"], "render_fps": 10}  # noqa: RUF012
-
-
-class VisualMatchVectorEnv(BatchedVectorEnv):
-    """Many Visual Matches in one batch; the options are those of `VisualMatchOptions`."""
-
-    rules_type = VisualMatchRules
-    options_type = VisualMatchOptions
-    metadata = {"render_modes": ["ansi", "rgb_array"], "render_fps": 10}  # noqa: RUF012
-
-
-class KeyToDoorEnv(BatchedEnv):
-    """One `retain/KeyToDoor-v0`; the options are those of `RoomOptions`."""
-
-    rules_type = KeyToDoorRules
-    options_type = KeyToDoorOptions
-    metadata = {"render_modes": ["ansi", "rgb_array"], "render_fps": 10}  # noqa: RUF012
-
-
-class KeyToDoorVectorEnv(BatchedVectorEnv):
-    """Many Key-to-Doors in one batch; the options are those of `RoomOptions`."""
-
-    rules_type = KeyToDoorRules
-    options_type = KeyToDoorOptions
-    metadata = {"render_modes": ["ansi", "rgb_array"], "render_fps": 10}  # noqa: RUF012
-
-
-def _check_count(name: str, value: Any) -> None:
+    Raises:
+        ConfigError: With the name of the option.
+    """
     try:
         number = operator.index(value)
     except TypeError:
