@@ -50,7 +50,6 @@ class KeyToDoorRules(RoomRules):
     def __init__(self, options: KeyToDoorOptions, num_rows: int):
         super().__init__(options, num_rows)
         self.keys_B = np.zeros(num_rows, dtype=np.int64)  # the cell where the key lies at first
-        self.has_key_B = np.zeros(num_rows, dtype=np.bool_)
         self._flash_B = np.zeros(num_rows, dtype=np.bool_)  # the indicator is shown
 
     def _lay_out(self, rows_R: Rows, draws_RN: npt.NDArray[np.float64]) -> None:
@@ -61,7 +60,6 @@ class KeyToDoorRules(RoomRules):
         self.plans_B3C[rows_R, EXPLORE] = KEY_EXPLORE.board_C
         self.plans_B3C[rows_R, EXPLORE, keys_R] = KEY
         self.plans_B3C[rows_R, REWARD] = KEY_REWARD.board_C
-        self.has_key_B[rows_R] = False
 
     def _enter(self, rows_R: Rows, phase: int) -> None:
         super()._enter(rows_R, phase)
@@ -78,14 +76,13 @@ class KeyToDoorRules(RoomRules):
         key_R = rows_R[found_R == KEY]
         self.boards_BC[key_R, self.cells_B[key_R]] = FLOOR
         self.boards_BC[key_R, INDICATOR_CELL] = INDICATOR
+        self._flash_B[key_R] = True
         # With the key the door of the last room is one that can be walked on and pays.
         self.plans_B3C[key_R, REWARD, self._DOOR] = DOOR
-        self.has_key_B[key_R] = self._flash_B[key_R] = True
         door_R = rows_R[found_R == DOOR]
         self.boards_BC[door_R, self._DOOR] = DOORWAY
         rewards_B[door_R] += self.options.success_reward
         self.success_B[door_R] = True
-        self.has_key_B[door_R] = False
 
 
 class KeyToDoorEnv(BatchedEnv):
