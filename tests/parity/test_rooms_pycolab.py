@@ -66,7 +66,7 @@ def test_every_frame_is_the_same(task: Task, chosen: dict[str, Any], player: str
     # Observations, rewards, ends and success. The restless player keeps a direction for a while,
     # so that it gets about; it goes north more often, so that it meets key, door and objects.
     colours = {"colours": "per_episode"} if task == "visual_match" else {}
-    rows, rng = 12, np.random.default_rng(len(player))
+    rows, rng = 8, np.random.default_rng(len(player))
     env = envs.make_vec(IDS[task], rows, autoreset_mode="Disabled", **chosen, **colours)
     expert = envs.expert(IDS[task])
     rules: RoomRules = env.unwrapped.rules  # type: ignore[attr-defined]

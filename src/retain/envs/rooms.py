@@ -60,6 +60,8 @@ Rows = npt.NDArray[np.int64]
 
 EXPLORE_LENGTH = 15
 EXPLORE, DISTRACTOR, REWARD = range(3)  # the phases
+_APPLE_CELLS = APPLE_ROOM.cells("o")
+_PACKED_P = np.pad(COLOURS_P3, ((0, 0), (0, 1))).view(np.uint32)[:, 0].copy()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +151,7 @@ class RoomRules(BatchedRules):
         rows_R = np.asarray(rows, dtype=np.int64)
         draws_RN = self._draws_BN[rows_R]
         order_RN = draws_RN[:, :NUM_APPLE_CELLS].argsort(axis=1)[:, : self.options.num_apples]
-        apples_RN = APPLE_ROOM.cells("o")[order_RN]
+        apples_RN = _APPLE_CELLS[order_RN]
         self.apples_BN[rows_R] = apples_RN
         self.plans_B3C[rows_R, DISTRACTOR] = APPLE_ROOM.board_C
         self.plans_B3C[rows_R[:, None], DISTRACTOR, apples_RN] = APPLE
@@ -222,7 +224,7 @@ class RoomRules(BatchedRules):
     def view(self) -> npt.NDArray[np.uint8]:
         """What the players see, as codes of `rooms_maps`; shape [B, V]."""
         places_BV = (self._first_B + self.cells_B)[:, None] + WINDOW_V
-        codes_BV = self._flat.take(places_BV)
+        codes_BV = self._flat[places_BV]
         # A door is drawn over the player, everything else under it.
         centre_B = codes_BV[:, CENTRE]
         codes_BV[:, CENTRE] = np.where(centre_B == DOORWAY, DOORWAY, PLAYER)
@@ -231,9 +233,11 @@ class RoomRules(BatchedRules):
     def observe(self) -> npt.NDArray[np.uint8]:
         """The pictures of all rows, uint8 of shape [B, 3, 5, 5]."""
         codes_BV = self.view()
+        # One look-up of four bytes is faster than three of one.
+        colours_BV4 = _PACKED_P[codes_BV].view(np.uint8).reshape(*codes_BV.shape, 4)
         pictures_B3V = np.empty((self.num_rows, 3, VIEW * VIEW), dtype=np.uint8)
         for channel in range(3):
-            pictures_B3V[:, channel] = _CHANNELS_3P[channel].take(codes_BV)
+            pictures_B3V[:, channel] = colours_BV4[:, :, channel]
         return pictures_B3V.reshape(-1, 3, VIEW, VIEW)
 
     def end_info(self) -> dict[str, Any]:
@@ -255,9 +259,6 @@ class RoomRules(BatchedRules):
             success=bool(self.success_B[row]) if self.ended_B[row] else None,
         )
         return as_text(scene) if mode == "ansi" else as_picture(scene)
-
-
-_CHANNELS_3P = np.ascontiguousarray(COLOURS_P3.T)
 
 
 def check_count(name: str, value: Any) -> None:
