@@ -18,7 +18,10 @@ from gymnasium.vector import AutoresetMode
 
 from retain.core.errors import ConfigError, UnknownNameError
 from retain.core.registry import load_plugins
+from retain.envs import key_to_door as _key_to_door
+from retain.envs import rooms_experts as _rooms_experts  # noqa: F401 (registers theirs)
 from retain.envs import tmaze as _tmaze  # registers its expert
+from retain.envs import visual_match as _visual_match
 from retain.envs.batched import as_autoreset_mode
 from retain.envs.experts import EXPERTS, Behaviour, expert, register_expert
 
@@ -32,7 +35,11 @@ __all__ = [
     "register_expert",
 ]
 
-_FAMILIES = {"retain/TMaze-v0": (_tmaze.TMazeEnv, _tmaze.TMazeVectorEnv)}
+_FAMILIES: dict[str, tuple[type[Any], type[Any]]] = {
+    "retain/TMaze-v0": (_tmaze.TMazeEnv, _tmaze.TMazeVectorEnv),
+    "retain/VisualMatch-v0": (_visual_match.VisualMatchEnv, _visual_match.VisualMatchVectorEnv),
+    "retain/KeyToDoor-v0": (_key_to_door.KeyToDoorEnv, _key_to_door.KeyToDoorVectorEnv),
+}
 
 for _id, (_env, _vector_env) in _FAMILIES.items():
     if _id not in gym.registry:
