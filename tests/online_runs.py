@@ -66,7 +66,8 @@ def online_metrics(
     """Returns lines of training and of evaluation, one of each for a score."""
     lines = []
     for i, score in enumerate(scores):
-        counts = {"step": updates * i, "env_steps": steps_per_score * i, "episodes": 5 * i}
+        played = steps_per_score * i
+        counts = {"step": played, "env_steps": played, "episodes": 5 * i, "updates": updates * i}
         lines.append({**counts, "train/return": score - 0.1, "train/loss": 1.0 / (i + 1)})
         lines.append({**counts, "eval/return": score, "eval/success": max(score, 0.0)})
     return lines

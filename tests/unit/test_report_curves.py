@@ -66,7 +66,8 @@ def test_series_keeps_the_later_value_and_drops_what_is_no_number(tmp_path: Path
 def test_series_against_what_an_online_run_has_played(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", online_metrics([0.0, 0.5, 1.0]))
     for x, places in (
-        ("step", [0, 10, 20]),
+        ("step", [0, 1000, 2000]),
+        ("updates", [0, 10, 20]),
         ("env_steps", [0, 1000, 2000]),
         ("episodes", [0, 5, 10]),
     ):
@@ -78,6 +79,7 @@ def test_series_against_what_an_online_run_has_played(tmp_path: Path) -> None:
         RunError, match="does not say 'env_steps' where it has 'loss'; runs on data"
     ):
         series(offline, "loss", "env_steps")
+    assert series(offline, "loss", "updates")[0].tolist() == [1]
     with pytest.raises(RunError, match=r"does not say 'step' where it has 'loss'$"):
         series(write(tmp_path / "c.jsonl", [{"loss": 2.0}]), "loss")
 

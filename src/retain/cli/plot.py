@@ -47,8 +47,9 @@ class Options:
     key: str = "train/loss"
     """curves: the metric."""
 
-    x: Literal["step", "env_steps", "episodes"] = "step"
-    """curves: what the axis counts: updates, or what an online run has played."""
+    x: Literal["step", "updates", "env_steps", "episodes"] = "step"
+    """curves: what the axis counts: the step of the log (updates of offline runs, environment steps
+    of online ones), updates, or what an online run has played."""
 
     smooth: int = 1
     """curves: how many of the latest values are averaged."""

@@ -11,14 +11,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
 from retain.core.errors import ConfigError, RunError
 
-Axis: TypeAlias = Literal["step", "env_steps", "episodes"]
+Axis: TypeAlias = Literal["step", "updates", "env_steps", "episodes"]
 
 POINTS = 300
 CONFIDENCE = 0.95
@@ -86,7 +86,8 @@ def series(
     Args:
         path: The file, or the run folder.
         key: The metric.
-        x: What the places count: updates (step), environment steps, or episodes.
+        x: What the places count: the step that the line was logged under, updates, environment
+            steps, or episodes. Lines that say no updates are of runs whose step counts them.
 
     Raises:
         RunError: If no line has the metric, and the message lists those that there are; or if none
@@ -97,9 +98,14 @@ def series(
     if not having:
         known = sorted({k for r in records for k, v in r.items() if k != "step" and _is_number(v)})
         raise RunError(f"{path} has no metric '{key}'; known: {', '.join(known) or 'none'}")
-    values = {float(r[x]): float(r[key]) for r in having if _is_number(r.get(x))}
+    values = {}
+    for record in having:
+        offline = "updates" not in record and "env_steps" not in record
+        place = record.get("step" if x == "updates" and offline else x)
+        if _is_number(place):
+            values[float(place)] = float(record[key])
     if not values:
-        hint = "" if x == "step" else "; runs on datasets count updates alone: --x step"
+        hint = "" if x == "step" else "; runs on datasets count updates alone: --x updates"
         raise RunError(f"{path} does not say '{x}' where it has '{key}'{hint}")
     places = np.asarray(sorted(values))
     return places, np.asarray([values[place] for place in places])
@@ -180,5 +186,5 @@ def curves_csv(curves: Mapping[str, Curve]) -> str:
     return text.getvalue()
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Any) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and np.isfinite(value)

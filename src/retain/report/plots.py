@@ -34,7 +34,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_AXES = {"step": "Updates", "env_steps": "Environment steps", "episodes": "Episodes"}
+_AXES = {
+    "step": "Step",
+    "updates": "Updates",
+    "env_steps": "Environment steps",
+    "episodes": "Episodes",
+}
 
 
 def success_vs_length(
@@ -108,7 +113,7 @@ def learning_curves(
             of files, which makes one curve.
         key: The metric.
         path: The file to write; one that ends in csv gets the numbers.
-        x: What the axis counts: updates (step), environment steps, or episodes.
+        x: What the axis counts, see `metrics.series`.
         smooth: Values of a run that are averaged, see `metrics.curve`.
         title: Above the plot.
         log_y: Whether the metric's axis is logarithmic.
