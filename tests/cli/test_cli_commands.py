@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import runpy
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from online_runs import online_metrics, online_result, write_run
 from retain import __version__
 from retain.cli.main import COMMANDS, main
 from retain.recipes import RECIPES
@@ -91,6 +93,27 @@ def test_plot_draws(run: Path, kind: str, capsys: pytest.CaptureFixture[str]) ->
     assert main(["plot", kind, "cop*", str(run.resolve())]) == 0
     name = capsys.readouterr().out.split("written: ")[-1].strip()
     assert Path(name).read_bytes().startswith(PNG)
+
+
+def test_plot_draws_online_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for model, length, seed in itertools.product(("lstm", "gru"), (5, 9), (0, 1)):
+        result = online_result(model, seed, 0.5, options={"corridor_length": length})
+        lines = online_metrics([0.0, 0.2, 0.5 + 0.1 * seed])
+        write_run(Path(f"{model}-{length}-{seed}"), result, lines)
+    curves = ["curves", "*-5-*", "--key", "eval/return", "--x", "env_steps", "--smooth", "2"]
+    for command, name in (
+        ([*curves], "learning_curves.png"),
+        (["final", "*-?-?", "--parameter", "corridor_length", "--log-x"], "final_scores.png"),
+        (["bars", "*-?-?", "--metric", "return", "--chance", "0.5"], "final_bars.png"),
+    ):
+        assert main(["plot", *command]) == 0
+        assert Path(name).read_bytes().startswith(PNG)
+    for group, names in (("recipe", {"online/lstm", "online/gru"}), ("model", {"lstm", "gru"})):
+        assert main(["plot", *curves, "--group", group, "--out", "curves.csv"]) == 0
+        rows = Path("curves.csv").read_text().splitlines()
+        assert rows[0] == "x,group,mean,low,high,runs"
+        assert {row.split(",")[1] for row in rows[1:]} == names
 
 
 def test_plot_prints_and_writes_tables(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

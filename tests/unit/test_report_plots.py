@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -12,10 +11,10 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from drawn_figures import texts
 from retain.core.errors import ConfigError, RunError
 from retain.report import drawing
-from retain.report.metrics import curve, load_metrics, series
-from retain.report.plots import learning_curves, length_heatmap, success_vs_length
+from retain.report.plots import length_heatmap, success_vs_length
 
 
 def result(model: str, seed: int, means: dict[Any, float | None], **changes: Any) -> dict[str, Any]:
@@ -36,26 +35,6 @@ def result(model: str, seed: int, means: dict[Any, float | None], **changes: Any
         "evaluations": [{**entry, "value": v, "mean": m} for v, m in means.items()],
         **changes,
     }
-
-
-@pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
-    """Keeps the figures that are written, so that tests can look into them."""
-    figures = []
-
-    class Kept(Figure):
-        def savefig(self, *arguments: Any, **options: Any) -> None:
-            figures.append(self)
-            super().savefig(*arguments, **options)
-
-    monkeypatch.setattr("matplotlib.figure.Figure", Kept)
-    return figures
-
-
-def texts(figure: Figure) -> list[str]:
-    from matplotlib.text import Text
-
-    return [text.get_text() for text in figure.findobj(Text) if text.get_visible()]
 
 
 RESULTS = [
@@ -213,101 +192,6 @@ def test_tick_numbers_never_collide() -> None:
     assert len(boxes) > 4
     assert all(a.x1 < b.x0 for a, b in itertools.pairwise(boxes))
     assert "330" in [label.get_text() for label in axes.get_xticklabels()]
-
-
-# --- learning curves ---
-
-
-def write(path: Path, records: list[Any], end: str = "\n") -> Path:
-    path.write_text("\n".join(json.dumps(record) for record in records) + end)
-    return path
-
-
-def test_load_metrics(tmp_path: Path) -> None:
-    path = write(tmp_path / "metrics.jsonl", [{"step": 1}, {"step": 2}], '\n\n{"step": 3, "lo')
-    assert load_metrics(path) == load_metrics(tmp_path) == [{"step": 1}, {"step": 2}]
-    path.write_text('{"step": 1\n{"step": 2}\n')
-    with pytest.raises(RunError, match="line 1: not a JSON object"):
-        load_metrics(path)
-    path.write_text("[1]\n")
-    with pytest.raises(RunError, match="line 1: not a JSON object"):
-        load_metrics(path)
-    with pytest.raises(RunError, match=r"gone\.jsonl does not exist"):
-        load_metrics(tmp_path / "gone.jsonl")
-    (tmp_path / "x" / "metrics.jsonl").mkdir(parents=True)
-    with pytest.raises(RunError, match="cannot read"):
-        load_metrics(tmp_path / "x")
-
-
-def test_series_keeps_the_later_value_and_drops_what_is_no_number(tmp_path: Path) -> None:
-    records: list[Any] = [
-        {"step": 20, "loss": 2.0},
-        {"step": 10, "loss": 9.0},
-        {"step": 10, "loss": 1.0},
-        {"step": 30, "loss": None},
-        {"step": 40, "loss": float("nan")},
-        {"step": 50, "loss": True},
-        {"step": 60, "speed": 3, "note": "x"},
-        {"loss": 7.0},
-    ]
-    path = write(tmp_path / "a.jsonl", records)
-    steps, values = series(path, "loss")
-    assert steps.tolist() == [10, 20]
-    assert values.tolist() == [1.0, 2.0]
-    with pytest.raises(RunError, match="has no metric 'los'; known: loss, speed"):
-        series(path, "los")
-    with pytest.raises(RunError, match="known: none"):
-        series(write(tmp_path / "b.jsonl", []), "loss")
-
-
-def test_curve_over_runs(tmp_path: Path) -> None:
-    a = write(tmp_path / "a.jsonl", [{"step": s, "loss": float(s)} for s in (0, 10, 20, 30)])
-    b = write(tmp_path / "b.jsonl", [{"step": s, "loss": s + 2.0} for s in (0, 20)])
-    both = curve([a, b], "loss")
-    assert both.runs == 2
-    assert both.steps_S.tolist() == [0, 10, 20, 30]
-    assert both.mean_S.tolist() == [1.0, 11.0, 21.0, 30.0]  # b ends at 20
-    np.testing.assert_allclose(both.stderr_S, [1.0, 1.0, 1.0, np.nan])
-    with pytest.raises(RunError, match="no runs are given for the metric 'loss'"):
-        curve([], "loss")
-
-
-def test_curve_with_a_gap_between_runs(tmp_path: Path) -> None:
-    a = write(tmp_path / "a.jsonl", [{"step": 0, "loss": 1.0}])
-    b = write(tmp_path / "b.jsonl", [{"step": 9, "loss": 2.0}])
-    both = curve([a, b], "loss")
-    assert both.mean_S.tolist() == [1.0, 2.0]
-    assert np.isnan(both.stderr_S).all()
-
-
-def test_learning_curves(tmp_path: Path, drawn: list[Figure]) -> None:
-    files = [
-        write(tmp_path / f"{i}.jsonl", [{"step": s, "success": 0.1 * i} for s in (0, 10)])
-        for i in range(3)
-    ]
-    groups: dict[str, Any] = {"rate": files[:2], "rmt": files[2:]}
-    learning_curves(groups, "success", tmp_path / "a.png", title="T")
-    axes = drawn[0].axes[0]
-    assert axes.get_ylim() == (0.0, 1.0)
-    lines = {line.get_label(): line.get_ydata() for line in axes.get_lines()}
-    np.testing.assert_allclose(lines["rate (2 runs)"], [0.05, 0.05])
-    np.testing.assert_allclose(lines["rmt (1 run)"], [0.2, 0.2])
-    assert "Mean and one standard error over runs" in texts(drawn[0])
-
-    learning_curves(files[1:], "success", tmp_path / "b.png", log_y=True)
-    assert drawn[1].axes[0].get_yscale() == "log"
-    assert [line.get_label() for line in drawn[1].axes[0].get_lines()] == ["2 runs"]
-
-    one = write(tmp_path / "one.jsonl", [{"step": 5, "loss": 1.0}])
-    learning_curves([one], "loss", tmp_path / "c.png")
-    assert drawn[2].axes[0].get_lines()[0].get_marker() == "o"
-
-
-def test_learning_curves_without_files(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no metrics files are given"):
-        learning_curves({}, "loss", tmp_path / "a.png")
-    with pytest.raises(RunError, match="no runs are given"):
-        learning_curves([], "loss", tmp_path / "a.png")
 
 
 def test_importing_reports_imports_no_plotting() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -15,6 +15,8 @@ DEFAULT_NAMES = {
     "success": "success_vs_length.png",
     "curves": "learning_curves.png",
     "heatmap": "length_heatmap.png",
+    "final": "final_scores.png",
+    "bars": "final_bars.png",
 }
 
 
@@ -23,27 +25,51 @@ class Options:
     """Draw figures, or print tables, from results: run folders, results files, or globs of them.
 
     success: success against length, one line for each recipe, with the standard error over seeds.
-    curves: a logged metric against updates. heatmap: trained length by tested length. table: a
-    Markdown table. csv: the same as comma-separated values.
+    curves: a logged metric over training, with a 95 % confidence band. heatmap: trained length by
+    tested length. final: the final score against an option of the environment trained in, one line
+    for each model. bars: the same as bars for each setting of the environment. table: a Markdown
+    table. csv: the same as comma-separated values.
     """
 
-    kind: Annotated[Literal["success", "curves", "heatmap", "table", "csv"], tyro.conf.Positional]
+    kind: Annotated[
+        Literal["success", "curves", "heatmap", "final", "bars", "table", "csv"],
+        tyro.conf.Positional,
+    ]
     """What to draw."""
 
     files: Annotated[tuple[str, ...], tyro.conf.Positional]
     """Run folders, results files, or globs."""
 
     out: Path | None = None
-    """File to write; its ending (png, pdf, svg) chooses the format. Tables are printed if none."""
+    """File to write; its ending (png, pdf, svg; for curves also csv) chooses the format. Tables are
+    printed if none."""
 
     key: str = "train/loss"
     """curves: the metric."""
 
-    metric: str = "success"
-    """success, heatmap: the metric."""
+    x: Literal["step", "updates", "env_steps", "episodes"] = "step"
+    """curves: what the axis counts: the step of the log (updates of offline runs, environment steps
+    of online ones), updates, or what an online run has played."""
+
+    smooth: int = 1
+    """curves: how many of the latest values are averaged."""
+
+    group: Literal["recipe", "model"] | None = None
+    """curves, final, bars: what runs are put together by; None: by recipe for curves, and by label
+    or model for the others."""
+
+    parameter: str | None = None
+    """final: the option of the environment, such as corridor_length."""
+
+    log_x: bool = False
+    """final: a logarithmic axis."""
+
+    metric: str | None = None
+    """success, heatmap: the metric, success if none is named. final, bars: the one that all runs
+    report, and where they differ the return, if none is named."""
 
     chance: float | None = None
-    """success: draw a line where an agent that guesses would be."""
+    """success, final, bars: draw a line where an agent that guesses would be."""
 
     title: str | None = None
     """Above the figure."""
@@ -73,14 +99,43 @@ def draw(options: Options) -> Path:
     from retain.report.results import load_results
 
     out = options.out or Path(DEFAULT_NAMES[options.kind])
+    title = options.title
     if options.kind == "curves":
-        groups = _groups(options.files)
-        return plots.learning_curves(groups, options.key, out, title=options.title)
+        groups = _groups(options.files, options.group or "recipe")
+        return plots.learning_curves(
+            groups, options.key, out, x=options.x, smooth=options.smooth, title=title
+        )
+    if options.kind == "final" and options.parameter is None:
+        raise ConfigError(
+            "name the option of the environment that the axis shows, such as "
+            "--parameter corridor_length"
+        )
     results = load_results(list(options.files))
+    if options.kind in ("final", "bars"):
+        return _draw_final(options, results, out)
+    metric = options.metric or "success"
     if options.kind == "heatmap":
-        return plots.length_heatmap(results, out, metric=options.metric, title=options.title)
-    return plots.success_vs_length(
-        results, out, metric=options.metric, chance=options.chance, title=options.title
+        return plots.length_heatmap(results, out, metric=metric, title=title)
+    return plots.success_vs_length(results, out, metric=metric, chance=options.chance, title=title)
+
+
+def _draw_final(options: Options, results: list[dict[str, Any]], out: Path) -> Path:
+    from retain.report import final_plots
+
+    metric, group, chance = options.metric, options.group, options.chance
+    if options.parameter is None or options.kind == "bars":
+        return final_plots.score_bars(
+            results, out, metric=metric, group=group, chance=chance, title=options.title
+        )
+    return final_plots.score_vs_option(
+        results,
+        options.parameter,
+        out,
+        metric=metric,
+        group=group,
+        chance=chance,
+        log_x=options.log_x,
+        title=options.title,
     )
 
 
@@ -92,8 +147,10 @@ def _table(options: Options) -> str:
     return tables.markdown_table(results) if options.kind == "table" else tables.csv_table(results)
 
 
-def _groups(files: tuple[str, ...]) -> dict[str, list[str | Path]]:
-    """Run folders by the recipe that they began as."""
+def _groups(
+    files: tuple[str, ...], group: Literal["recipe", "model"]
+) -> dict[str, list[str | Path]]:
+    """Run folders by the recipe that they began as, or by their model."""
     from retain.core.config import load_json
 
     groups: dict[str, list[str | Path]] = {}
@@ -109,6 +166,8 @@ def _groups(files: tuple[str, ...]) -> dict[str, list[str | Path]]:
             raise RunError(f"{text} is not a run folder and matches none")
         for path in found:
             config = load_json(path / "config.json")
-            recipe = config.get("recipe") if isinstance(config, dict) else None
-            groups.setdefault(recipe or path.name, []).append(path)
+            config = config if isinstance(config, dict) else {}
+            model = config.get("model")
+            name = config.get("recipe") if group == "recipe" else model and model.get("name")
+            groups.setdefault(name or path.name, []).append(path)
     return groups

@@ -139,6 +139,8 @@ class RecurrentModel(SequenceModel):
                 made = result if len(given) > 1 else (result,)
                 layers.append(made)
                 y = made[0]
+        if self.num_layers == 1:
+            return y[:, None], tuple(part[None] for part in layers[0])
         return y[:, None], tuple(torch.stack(parts) for parts in zip(*layers, strict=True))
 
     def _weights(self, layer: int) -> list[Tensor]:

@@ -64,6 +64,21 @@ def dash(index: int) -> str:
     return ("-", "--", ":", "-.")[index // len(COLOURS) % 4]
 
 
+def marked_line(index: int, linewidth: float = 2.0, markersize: float = 6.0) -> dict[str, Any]:
+    """Returns the look of a line with markers by its place."""
+    return {
+        "color": colour(index),
+        "linestyle": dash(index),
+        "linewidth": linewidth,
+        # When the colours begin anew, they come with other markers.
+        "marker": MARKERS[(index + 3 * (index // len(COLOURS))) % len(MARKERS)],
+        "markersize": markersize,
+        "markeredgecolor": "white",
+        "markeredgewidth": 0.8,
+        "zorder": 3 + 0.01 * index,
+    }
+
+
 def number(value: Value) -> str:
     """Writes a length: whole numbers without a point, thousands set apart by a thin space."""
     if isinstance(value, int | float):
@@ -84,8 +99,26 @@ def unit_axis(axes: Axes) -> None:
     axes.set_yticks(np.linspace(0.0, 1.0, 6))
 
 
-def length_ticks(axes: Axes, lengths: Sequence[float], important: Sequence[float]) -> None:
-    """Puts ticks at the lengths of a logarithmic axis, and numbers at as many as fit.
+def chance_line(axes: Axes, chance: float | None) -> None:
+    """Draws a line where an agent that guesses would be; None for none."""
+    if chance is None:
+        return
+    axes.axhline(chance, color=GREY, linestyle=(0, (4, 3)), linewidth=1.2, zorder=1)
+    axes.annotate(
+        "chance",
+        (1.0, chance),
+        (4, 0),
+        xycoords=("axes fraction", "data"),
+        textcoords="offset points",
+        color=GREY,
+        va="center",
+    )
+
+
+def length_ticks(
+    axes: Axes, lengths: Sequence[float], important: Sequence[float], *, log: bool = True
+) -> None:
+    """Puts ticks at the lengths of an axis, and numbers at as many as fit.
 
     The axis is made to hold all of them.
 
@@ -93,18 +126,24 @@ def length_ticks(axes: Axes, lengths: Sequence[float], important: Sequence[float
         axes: Where.
         lengths: All lengths, rising.
         important: Those whose numbers come first; they may lie outside of the others.
+        log: Whether the axis is logarithmic.
     """
     from matplotlib.ticker import FixedLocator, NullFormatter
 
     every = [*lengths, *important]
     low, high = min(every), max(every)
     if low == high:
-        low, high = low / 2, high * 2
-    span = math.log(high / low)
-    axes.set_xlim(low * math.exp(-0.045 * span), high * math.exp(0.045 * span))
+        low, high = (low / 2, high * 2) if log else (low - 1, high + 1)
+    place, length_at = (math.log, math.exp) if log else (float, float)
+    span = place(high) - place(low)
+    axes.set_xlim(length_at(place(low) - 0.045 * span), length_at(place(high) + 0.045 * span))
+
+    def room(a: float, b: float) -> bool:
+        return abs(place(a) - place(b)) / span > _width(a, b)
+
     shown: list[float] = []
     for length in [*important, lengths[-1], lengths[0], *reversed(lengths)]:
-        if length in lengths and all(_room(length, other, span) for other in shown):
+        if length in lengths and all(room(length, other) for other in shown):
             shown.append(length)
     axes.xaxis.set_major_locator(FixedLocator(sorted(shown)))
     axes.xaxis.set_minor_locator(FixedLocator([x for x in lengths if x not in shown]))
@@ -112,10 +151,9 @@ def length_ticks(axes: Axes, lengths: Sequence[float], important: Sequence[float
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
-def _room(a: float, b: float, span: float) -> bool:
-    """Whether the numbers of two ticks stand apart, for a character of 1/60 of the axis."""
-    width = (len(number(a)) + len(number(b))) / 2 / 60 + 0.01
-    return abs(math.log(a / b)) / span > width
+def _width(a: float, b: float) -> float:
+    """The share of the axis that two numbers need side by side, at 1/60 for a character."""
+    return (len(number(a)) + len(number(b))) / 2 / 60 + 0.01
 
 
 def legend(figure: Figure, axes: Axes, note: str = "") -> None:

@@ -1,30 +1,41 @@
 """Learning curves: reading `metrics.jsonl` and putting several seeds on one axis.
 
-Axes: S steps of the common axis, R runs.
+Axes: S places of the common axis, N values of one run, R runs.
 """
 
 from __future__ import annotations
 
+import csv
+import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
-from retain.core.errors import RunError
+from retain.core.errors import ConfigError, RunError
+
+Axis: TypeAlias = Literal["step", "updates", "env_steps", "episodes"]
+
+POINTS = 300
+CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """One metric against the step, over several runs."""
+    """One metric over several runs."""
 
-    steps_S: NDArray[np.float64]
+    x_S: NDArray[np.float64]
     mean_S: NDArray[np.float64]
-    stderr_S: NDArray[np.float64]
-    """NaN where only one run reaches."""
+    low_S: NDArray[np.float64]
+    """Lower end of the confidence interval of the mean; NaN where only one run reaches."""
+    high_S: NDArray[np.float64]
+    """Upper end."""
+    count_S: NDArray[np.int64]
+    """Runs that reach so far."""
     runs: int
 
 
@@ -64,53 +75,116 @@ def load_metrics(path: str | Path) -> list[dict[str, Any]]:
     return records
 
 
-def series(path: str | Path, key: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Returns the steps and values of one metric of one run, steps rising.
+def series(
+    path: str | Path, key: str, x: Axis = "step"
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Returns the places and values of one metric of one run, places rising.
 
-    A step that is there twice, as after a resume, keeps its later value; values that are not
+    A place that is there twice, as after a resume, keeps its later value; values that are not
     numbers are left out.
 
+    Args:
+        path: The file, or the run folder.
+        key: The metric.
+        x: What the places count: the step that the line was logged under, updates, environment
+            steps, or episodes. Lines that say no updates are of runs whose step counts them.
+
     Raises:
-        RunError: If no line has the metric; the message lists those that there are.
+        RunError: If no line has the metric, and the message lists those that there are; or if none
+            of those that have it says `x`.
     """
     records = load_metrics(path)
-    values: dict[float, float] = {}
-    for record in records:
-        step, value = record.get("step"), record.get(key)
-        if isinstance(step, int | float) and _is_number(step) and _is_number(value):
-            values[float(step)] = float(record[key])
-    if not values:
+    having = [record for record in records if _is_number(record.get(key))]
+    if not having:
         known = sorted({k for r in records for k, v in r.items() if k != "step" and _is_number(v)})
         raise RunError(f"{path} has no metric '{key}'; known: {', '.join(known) or 'none'}")
-    steps = np.asarray(sorted(values))
-    return steps, np.asarray([values[step] for step in steps])
+    values = {}
+    for record in having:
+        offline = "updates" not in record and "env_steps" not in record
+        place = record.get("step" if x == "updates" and offline else x)
+        if _is_number(place):
+            values[float(place)] = float(record[key])
+    if not values:
+        hint = "" if x == "step" else "; runs on datasets count updates alone: --x updates"
+        raise RunError(f"{path} does not say '{x}' where it has '{key}'{hint}")
+    places = np.asarray(sorted(values))
+    return places, np.asarray([values[place] for place in places])
 
 
-def curve(paths: Sequence[str | Path], key: str) -> Curve:
-    """Returns the mean of one metric over runs, with its standard error.
+def rolling_mean(values_N: NDArray[np.float64], window: int) -> NDArray[np.float64]:
+    """Returns the mean of each value and those before it, `window` at most."""
+    total_N = np.concatenate([[0.0], np.cumsum(values_N)])
+    stop_N = np.arange(1, values_N.size + 1)
+    start_N = np.maximum(stop_N - window, 0)
+    return (total_N[stop_N] - total_N[start_N]) / (stop_N - start_N)
 
-    The axis has every step at which any run has a value. Between its own steps a run is
-    interpolated; before its first and after its last it does not count.
+
+def curve(paths: Sequence[str | Path], key: str, *, x: Axis = "step", smooth: int = 1) -> Curve:
+    """Returns the mean of one metric over runs, with its 95 % confidence interval.
+
+    The axis has 300 places from the first to the last at which any run has a value. Between its own
+    places a run is interpolated; before its first and after its last it does not count. The
+    interval is that of Student's t-distribution over the runs.
+
+    Args:
+        paths: One for each run.
+        key: The metric.
+        x: What the axis counts.
+        smooth: Values of a run that are averaged, the latest ones, before it is interpolated.
 
     Raises:
-        RunError: If there are no paths, or one of them lacks the metric.
+        RunError: If there are no paths, or one of them lacks the metric or the axis.
+        ConfigError: If `smooth` is below 1.
     """
+    from scipy.special import stdtrit  # Student's quantiles, without the slow scipy.stats
+
     if not paths:
         raise RunError(f"no runs are given for the metric '{key}'")
-    runs = [series(path, key) for path in paths]
-    steps_S = np.unique(np.concatenate([steps for steps, _ in runs]))
+    if smooth < 1:
+        raise ConfigError(f"smooth must be at least 1, not {smooth}")
+    runs = [series(path, key, x) for path in paths]
+    first, last = min(places[0] for places, _ in runs), max(places[-1] for places, _ in runs)
+    x_S = np.linspace(first, last, POINTS) if first < last else np.asarray([first])
     values_RS = np.stack(
-        [np.interp(steps_S, steps, v, left=np.nan, right=np.nan) for steps, v in runs]
+        [
+            np.interp(x_S, places, rolling_mean(values, smooth), left=np.nan, right=np.nan)
+            for places, values in runs
+        ]
     )
     count_S = np.isfinite(values_RS).sum(axis=0)
     kept = count_S > 0
-    steps_S, values_RS, count_S = steps_S[kept], values_RS[:, kept], count_S[kept]
+    x_S, values_RS, count_S = x_S[kept], values_RS[:, kept], count_S[kept]
     mean_S = np.nansum(values_RS, axis=0) / count_S
     squares_S = np.nansum((values_RS - mean_S) ** 2, axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
         stderr_S = np.where(count_S > 1, np.sqrt(squares_S / (count_S - 1) / count_S), np.nan)
-    return Curve(steps_S=steps_S, mean_S=mean_S, stderr_S=stderr_S, runs=len(runs))
+    quantile_S = stdtrit(np.maximum(count_S - 1, 1), (1 + CONFIDENCE) / 2)
+    return Curve(
+        x_S=x_S,
+        mean_S=mean_S,
+        low_S=mean_S - quantile_S * stderr_S,
+        high_S=mean_S + quantile_S * stderr_S,
+        count_S=count_S,
+        runs=len(runs),
+    )
 
 
-def _is_number(value: Any) -> bool:
+def curves_csv(curves: Mapping[str, Curve]) -> str:
+    """Returns curves as CSV with a header, full precision; ends not known are empty.
+
+    Args:
+        curves: By the name of their group.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("x", "group", "mean", "low", "high", "runs"))
+    for name, one in curves.items():
+        columns = (one.x_S, one.mean_S, one.low_S, one.high_S, one.count_S)
+        for x, *numbers, count in zip(*(column.tolist() for column in columns), strict=True):
+            cells = ["" if np.isnan(value) else value for value in numbers]
+            writer.writerow((x, name, *cells, count))
+    return text.getvalue()
+
+
+def _is_number(value: Any) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and np.isfinite(value)

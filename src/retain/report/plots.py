@@ -12,16 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from retain.core.config import write_whole
 from retain.core.errors import ConfigError
 from retain.report import drawing, metrics
-from retain.report.drawing import GREY, MARKERS, colour, dash, legend, number, words
+from retain.report.drawing import GREY, colour, dash, legend, number, words
 from retain.report.results import (
     Evaluation,
     Point,
     Result,
     Value,
     evaluations,
+    known_metrics,
     latest,
+    measured,
     merge,
     sort_key,
 )
@@ -30,6 +33,13 @@ from retain.report.statistics import mean_stderr
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+_AXES = {
+    "step": "Step",
+    "updates": "Updates",
+    "env_steps": "Environment steps",
+    "episodes": "Episodes",
+}
 
 
 def success_vs_length(
@@ -76,17 +86,7 @@ def success_vs_length(
             _line_with_band(axes, i, len(names), line)
         lengths = sorted({float(row.value or 0) for row in rows})
         drawing.length_ticks(axes, lengths, marked)
-        if chance is not None:
-            axes.axhline(chance, color=GREY, linestyle=(0, (4, 3)), linewidth=1.2, zorder=1)
-            axes.annotate(
-                "chance",
-                (1.0, chance),
-                (4, 0),
-                xycoords=("axes fraction", "data"),
-                textcoords="offset points",
-                color=GREY,
-                va="center",
-            )
+        drawing.chance_line(axes, chance)
         axes.set_xlabel(words(merged[0].parameter or "length"))
         axes.set_ylabel(words(metric))
         if title:
@@ -101,16 +101,20 @@ def learning_curves(
     key: str,
     path: str | Path,
     *,
+    x: metrics.Axis = "step",
+    smooth: int = 1,
     title: str | None = None,
     log_y: bool = False,
 ) -> Path:
-    """Draws a logged metric against the step, with the mean and one standard error over seeds.
+    """Draws a logged metric over training: the mean over seeds and its 95 % confidence band.
 
     Args:
         files: For each label the `metrics.jsonl` files (or run folders) of its seeds; or one list
             of files, which makes one curve.
         key: The metric.
-        path: The file to write.
+        path: The file to write; one that ends in csv gets the numbers.
+        x: What the axis counts, see `metrics.series`.
+        smooth: Values of a run that are averaged, see `metrics.curve`.
         title: Above the plot.
         log_y: Whether the metric's axis is logarithmic.
 
@@ -120,12 +124,15 @@ def learning_curves(
     Raises:
         RunError: If a file is missing or damaged or lacks the metric, or the plot cannot be
             written.
-        ConfigError: If no file is given.
+        ConfigError: If no file is given, or `smooth` is below 1.
     """
     groups = dict(files) if isinstance(files, Mapping) else {"": list(files)}
-    curves = {name: metrics.curve(paths, key) for name, paths in groups.items()}
+    curves = {name: metrics.curve(paths, key, x=x, smooth=smooth) for name, paths in groups.items()}
     if not curves:
         raise ConfigError("no metrics files are given; name run folders")
+    if Path(path).suffix.lower() == ".csv":
+        write_whole(Path(path), metrics.curves_csv(curves))
+        return Path(path)
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
@@ -135,26 +142,30 @@ def learning_curves(
         if unit:
             drawing.unit_axis(axes)
         for i, (name, curve) in enumerate(curves.items()):
-            low, high = curve.mean_S - curve.stderr_S, curve.mean_S + curve.stderr_S
-            axes.fill_between(curve.steps_S, low, high, color=colour(i), alpha=0.2, linewidth=0)
+            axes.fill_between(
+                curve.x_S, curve.low_S, curve.high_S, color=colour(i), alpha=0.2, linewidth=0
+            )
             runs = "1 run" if curve.runs == 1 else f"{curve.runs} runs"
             axes.plot(
-                curve.steps_S,
+                curve.x_S,
                 curve.mean_S,
                 color=colour(i),
                 linestyle=dash(i),
-                marker="o" if curve.steps_S.size == 1 else None,
+                marker="o" if curve.x_S.size == 1 else None,
                 label=f"{name} ({runs})" if name else runs,
                 clip_on=not unit,
                 zorder=3,
             )
         axes.margins(x=0.01)
-        axes.set_xlabel("Updates")
+        millions = max(curve.x_S[-1] for curve in curves.values()) >= 1e6
+        unit_of_x = 1e6 if millions else 1.0
+        axes.xaxis.set_major_formatter(lambda place, _: number(place / unit_of_x))
+        axes.set_xlabel(_AXES[x] + (" (millions)" if millions else ""))
         axes.set_ylabel(words(key))
         if title:
             axes.set_title(title, pad=10)
         several = any(curve.runs > 1 for curve in curves.values())
-        legend(figure, axes, "Mean and one standard error over runs" if several else "")
+        legend(figure, axes, "Mean over runs and its 95 % confidence band" if several else "")
 
     return drawing.save(path, draw, (6.4, 4.0))
 
@@ -268,10 +279,10 @@ def _heat_panel(
 
 def _rows(results: Sequence[Result], environment: str | None, metric: str) -> list[Evaluation]:
     """Returns the evaluations to draw: of one environment, one metric, with lengths above zero."""
-    rows = [row for row in evaluations(results) if row.metric == metric]
+    every = evaluations(results)
+    rows = measured(every, metric)
     if not rows:
-        known = sorted({row.metric for row in evaluations(results)})
-        raise ConfigError(f"the results have no '{metric}'; known: {', '.join(known) or 'none'}")
+        raise ConfigError(f"the results have no '{metric}'; known: {known_metrics(every)}")
     known = sorted({row.environment for row in rows})
     if environment is None and len(known) > 1:
         raise ConfigError(f"the results have several environments; choose one: {', '.join(known)}")
@@ -294,20 +305,8 @@ def _line_with_band(axes: Axes, index: int, count: int, line: list[Point]) -> No
     # Many lines lie on each other at 1.0: the ones below are drawn larger, so that all are seen.
     below = min(count - 1 - index, 3)
     axes.fill_between(x, mean - error, mean + error, color=colour(index), alpha=0.2, linewidth=0)
-    axes.plot(
-        x,
-        mean,
-        color=colour(index),
-        linestyle=dash(index),
-        linewidth=2.0 + 0.4 * below,
-        marker=MARKERS[index % len(MARKERS)],
-        markersize=6.0 + 1.5 * below,
-        markeredgecolor="white",
-        markeredgewidth=0.8,
-        label=line[0].label,
-        clip_on=False,
-        zorder=3 + 0.01 * index,
-    )
+    look = drawing.marked_line(index, 2.0 + 0.4 * below, 6.0 + 1.5 * below)
+    axes.plot(x, mean, label=line[0].label, clip_on=False, **look)
 
 
 def _band_note(merged: list[Point]) -> str:

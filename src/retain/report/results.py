@@ -28,6 +28,8 @@ A run writes one `results.json`::
           "metric": "success",
           "mean": 1.0,                        null stands for "not a number"
           "stderr": 0.0,                      over the episodes
+          "return_mean": 1.0,                 optional: of the returns, whatever the metric is
+          "return_stderr": 0.0,
           "returns": [...], "lengths": [...], "seconds": 1.2
         }
       ]
@@ -40,7 +42,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -77,6 +79,10 @@ class Evaluation:
     mean: float
     stderr: float
     training_length: Value
+    return_mean: float = math.nan
+    """Mean of the returns, whatever the metric is."""
+    return_stderr: float = math.nan
+    """Its standard error over the episodes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +101,10 @@ class Point:
     runs: int
     episodes: int
     """Of all runs together."""
+    return_mean: float = math.nan
+    """Of the returns, whatever the metric is."""
+    return_stderr: float = math.nan
+    """Over what `spread` says."""
 
 
 def load_results(paths: str | Path | Iterable[str | Path]) -> list[Result]:
@@ -163,10 +173,15 @@ def _checked(data: Any, file: Path) -> Result:
             raise RunError(f"{file}: {where} is not a dict")
         _check_keys(evaluation, _EVALUATION_KEYS, file, f"{where}.")
         for key in ("mean", "stderr"):
-            number = evaluation.get(key, "missing")
-            if isinstance(number, bool | str) or not isinstance(number, float | int | None):
-                raise RunError(f"{file}: {where}.{key} must be a number or null")
+            _check_number(evaluation.get(key, "missing"), file, f"{where}.{key}")
+        for key in ("return_mean", "return_stderr"):
+            _check_number(evaluation.get(key), file, f"{where}.{key}")
     return data
+
+
+def _check_number(number: Any, file: Path, where: str) -> None:
+    if isinstance(number, bool | str) or not isinstance(number, float | int | None):
+        raise RunError(f"{file}: {where} must be a number or null")
 
 
 def _check_keys(data: dict[str, Any], kinds: dict[str, type], file: Path, where: str) -> None:
@@ -226,10 +241,47 @@ def evaluations(
             mean=_number(entry["mean"]),
             stderr=_number(entry["stderr"]),
             training_length=training_length(result),
+            **dict(zip(("return_mean", "return_stderr"), returns(entry), strict=True)),
         )
         for name, result in zip(names, results, strict=True)
         for entry in result["evaluations"]
     ]
+
+
+def returns(entry: dict[str, Any]) -> tuple[float, float]:
+    """Returns the mean of an evaluation's returns and its standard error over the episodes.
+
+    Files of older versions do not say them; they are made from the returns of the episodes, and
+    are NaN where these are missing too.
+    """
+    if "return_mean" in entry:
+        return _number(entry["return_mean"]), _number(entry.get("return_stderr"))
+    if entry["metric"] == "return":
+        return _number(entry["mean"]), _number(entry["stderr"])
+    each = entry.get("returns")
+    if not isinstance(each, list) or not each:
+        return math.nan, math.nan
+    return mean_stderr([_number(value) for value in each])
+
+
+def measured(rows: Iterable[Evaluation], metric: str) -> list[Evaluation]:
+    """Keeps the evaluations that have a metric; one of success may have its returns too."""
+    kept = []
+    for row in rows:
+        if row.metric == metric:
+            kept.append(row)
+        elif metric == "return" and not math.isnan(row.return_mean):
+            mean, stderr = row.return_mean, row.return_stderr
+            kept.append(replace(row, metric="return", mean=mean, stderr=stderr))
+    return kept
+
+
+def known_metrics(rows: Iterable[Evaluation]) -> str:
+    """Returns the metrics that `measured` finds, for messages."""
+    known = set()
+    for row in rows:
+        known |= {row.metric} if math.isnan(row.return_mean) else {row.metric, "return"}
+    return ", ".join(sorted(known)) or "none"
 
 
 def latest(rows: Iterable[Evaluation]) -> list[Evaluation]:
@@ -263,6 +315,7 @@ def merge(rows: Iterable[Evaluation]) -> list[Point]:
     points = []
     for (label, environment, metric, parameter, value), group in groups.items():
         mean, over_runs = mean_stderr([row.mean for row in group])
+        return_mean, return_over_runs = mean_stderr([row.return_mean for row in group])
         alone = len(group) == 1
         points.append(
             Point(
@@ -276,6 +329,8 @@ def merge(rows: Iterable[Evaluation]) -> list[Point]:
                 spread="episodes" if alone else "runs",
                 runs=len(group),
                 episodes=sum(row.episodes for row in group),
+                return_mean=return_mean,
+                return_stderr=group[0].return_stderr if alone else return_over_runs,
             )
         )
 
