@@ -268,7 +268,7 @@ def _mask_of_the_first_row(window: Window) -> None:
 
 
 def _given_or_not(window: Window) -> None:
-    window._donated = window._free
+    window._ours = window._free and all(0 not in kept.stride() for kept in window._kept)
 
 
 def _halted_tokens_think_on(patch: pytest.MonkeyPatch) -> None:

@@ -100,6 +100,30 @@ def test_a_state_that_awaits_a_gradient_is_not_written_to():
     assert x.grad is not None
 
 
+def test_layers_stay_side_by_side_when_one_of_them_is_frozen():
+    model = _model("gpt2", num_layers=2).double().eval()
+    for parameter in model.blocks[0].parameters():
+        parameter.requires_grad_(False)
+    x = torch.randn(2, 9, WIDTH, dtype=torch.float64)
+    with torch.no_grad():
+        expected, _ = model(x, model.initial_state(2))
+    _, state = model(x[:, :4], model.initial_state(2))
+    with torch.no_grad():
+        y, _ = run(model, x[:, 4:], state, cuts=range(5), donate=True)
+    expect_same(y, expected[:, 4:], "outputs")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_mixed_precision(name: str):
+    model = _model(name).eval()
+    x = torch.randn(2, 6, WIDTH)
+    with torch.inference_mode():
+        expected, _ = model(x, model.initial_state(2))
+        with torch.autocast("cpu", torch.bfloat16):
+            y, _ = run(model, x, model.initial_state(2), cuts=[2, 3, 4], donate=True)
+    expect_same(y.float(), expected, "outputs in bfloat16", 0.2)
+
+
 def test_rows_of_states_of_unequal_length_can_be_mixed():
     model = _model("gpt2", 7).double().eval()
     x, later = (torch.randn(2, n, WIDTH, dtype=torch.float64) for n in (9, 12))

@@ -94,8 +94,9 @@ class Window:
         # What no row will read again need not be moved along.
         self._start = end - self.past if self.past else 0
         self._free = not torch.is_grad_enabled()
-        self._donated = donate and self._free
         self._kept = list(state.kept_BSC)
+        # Of all layers or of none, so that they stay side by side.
+        self._ours = donate and self._free and all(map(_writable, self._kept))
         self._end = 0
         self._visible: Tensor | None = None
         first_call = self.past == 0 and length <= size and self.position_BL.shape[0] == 1
@@ -153,8 +154,7 @@ class Window:
         """Writes into the buffer if that is ours and has room, else into a new one."""
         buffer, start = self._kept[layer], self._start
         stop = start + self.past
-        ours = self._donated and buffer.dtype == new_BLC.dtype and _writable(buffer)
-        if not ours or stop + self.length > buffer.shape[1]:
+        if not self._ours or stop + self.length > buffer.shape[1]:
             need = self.past + self.length
             places = FIRST_PLACES
             while places < need:
@@ -167,7 +167,7 @@ class Window:
         self._end = stop + self.length
         buffer[:, stop : self._end] = new_BLC
         self._kept[layer] = buffer
-        return buffer[:, start : self._end]
+        return buffer[:, start : self._end].to(new_BLC.dtype)
 
     def after(self, make: Callable[..., S], **more: Tensor) -> S:
         """Returns the state after the call, in which every layer has been extended.
