@@ -121,6 +121,46 @@ CASES: dict[str, list[Case]] = {
         *WITH_CACHE,
         Case("no feed-forward", {"cache_length": 5, "feed_forward": None}, tight=True),
     ],
+    # The window is a segment, 4 tokens or 6, unless `context_length` or `cache_length` says else.
+    "gpt2": [
+        Case("default", tight=True),
+        Case("two layers, odd window", {"num_layers": 2, "num_heads": 2}, 1, 5, tight=True),
+        Case("three tokens a step", {"positions": "learned", "num_heads": 4}, **THREE, tight=True),
+        Case("window of one", {"positions": "none"}, context_length=1, tight=True),
+        Case("window longer than the calls", {"context_length": 90, "num_layers": 2}),
+    ],
+    "canonical": [
+        Case("default", tight=True),
+        Case("two layers", {"num_layers": 2, "num_heads": 2}, **THREE, tight=True),
+        Case("window of one", {"num_heads": 4}, context_length=1, tight=True),
+    ],
+    "linformer": [
+        Case("default", tight=True),
+        Case("two layers", {"num_layers": 2, "num_heads": 2}, **THREE, tight=True),
+        Case("window of two", {"num_rows": 3}, context_length=2, tight=True),
+        Case("window of one", {"num_rows": 1}, context_length=1, tight=True),
+    ],
+    "universal": [
+        Case("default", {"max_ponder": 3}),
+        Case("weighted", {"act": "weighted", "num_heads": 2}, **THREE),
+        Case("one ponder step", {"max_ponder": 1}, context_length=5, tight=True),
+        Case("threshold never reached", {"threshold": 0.99, "max_ponder": 2}, tight=True),
+        Case("window of one", {"max_ponder": 4}, context_length=1, tight=True),
+    ],
+    "integrated": [
+        Case("default", {"cache_length": 5, "max_ponder": 3}),
+        Case("weighted", {"cache_length": 2, "act": "weighted", "num_heads": 2}, **THREE),
+        Case("one ponder step", {"max_ponder": 1, "cache_length": 3}, tight=True),
+    ],
+    "integrated_recurrent": [
+        Case("default", {"cache_length": 5, "max_ponder": 3}),
+        Case("three tokens a step", {"cache_length": 1, "num_heads": 2}, **THREE),
+    ],
+    "gtrxl_recurrent": [
+        Case("default", {"cache_length": 5}),
+        Case("two layers", {"cache_length": 2, "num_layers": 2, "num_heads": 2}, **THREE),
+        Case("cache longer than the calls"),
+    ],
 }
 
 

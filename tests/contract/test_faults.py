@@ -10,13 +10,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from contract.cases import Case, rate
+from contract.cases import THREE, Case, rate
 from contract.laws import LAWS
 from retain.memory import MemoryState
+from retain.models import gtrxl_recurrent
 from retain.models.decision_transformer import DecisionTransformer
 from retain.models.rate import RATE
+from retain.nn.ponder import Ponder
 from retain.nn.segment_state import Work
 from retain.nn.segments import SegmentRecurrence
+from retain.nn.window import Window
 
 Fault = Callable[[pytest.MonkeyPatch], None]
 
@@ -30,6 +33,10 @@ DT_CASE = Case(
     tight=True,
     model="decision_transformer",
 )
+
+GPT2_CASE = Case("gpt2", {"num_layers": 2}, **THREE, tight=True, model="gpt2")
+UNIVERSAL_CASE = Case("universal", {"threshold": 0.7}, model="universal")
+GRUS_CASE = Case("gtrxl_recurrent", {"cache_length": 3}, model="gtrxl_recurrent")
 
 
 def _forgotten_reset(field: str) -> Fault:
@@ -231,7 +238,82 @@ def _window_one_step_short(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(DecisionTransformer, "_read", read)
 
 
+def _streaming_window(wrong: Callable[[Window], None]) -> Fault:
+    """A fault in what the tokens of a call see."""
+
+    def plant(patch: pytest.MonkeyPatch) -> None:
+        honest = Window.__init__
+
+        def init(self: Any, *args: Any, **options: Any) -> None:
+            honest(self, *args, **options)
+            wrong(self)
+
+        patch.setattr(Window, "__init__", init)
+
+    return plant
+
+
+def _resets_seen_between_calls_only(window: Window) -> None:
+    position_B1 = window.position_BL[:, :1]
+    window.position_BL = position_B1 + torch.arange(window.length)
+
+
+def _past_one_token_short(window: Window) -> None:
+    if window.past:
+        window.past, window._start = window.past - 1, window._start + 1
+
+
+def _mask_of_the_first_row(window: Window) -> None:
+    window._visible = window.visible[:1]
+
+
+def _given_or_not(window: Window) -> None:
+    window._ours = window._free and all(0 not in kept.stride() for kept in window._kept)
+
+
+def _halted_tokens_think_on(patch: pytest.MonkeyPatch) -> None:
+    """All go on for as long as one does, and the output takes the last state."""
+    honest = Ponder.weight
+
+    def weight(self: Any, seen: Tensor, total: Tensor, *, last: bool) -> tuple[Tensor, Tensor]:
+        weight, halts = honest(self, seen, total, last=last)
+        return weight, halts.all().expand_as(halts)
+
+    patch.setattr(Ponder, "weight", weight)
+
+
+def _scan_ignores_resets(patch: pytest.MonkeyPatch) -> None:
+    honest = gtrxl_recurrent.scan
+    patch.setattr(gtrxl_recurrent, "scan", lambda gru, x, hidden, _: honest(gru, x, hidden, None))
+
+
 FAULTS: dict[str, tuple[Case, str, Fault]] = {
+    "reset in the middle of a call unseen": (
+        GPT2_CASE,
+        "reset_is_fresh_start",
+        _streaming_window(_resets_seen_between_calls_only),
+    ),
+    "streaming window one token short": (
+        GPT2_CASE,
+        "chunk_invariance",
+        _streaming_window(_past_one_token_short),
+    ),
+    "mask of the first row for all": (
+        GPT2_CASE,
+        "rows_are_independent",
+        _streaming_window(_mask_of_the_first_row),
+    ),
+    "streaming window written though not given": (
+        GPT2_CASE,
+        "states_are_values",
+        _streaming_window(_given_or_not),
+    ),
+    "tokens ponder as long as their neighbours": (
+        UNIVERSAL_CASE,
+        "rows_are_independent",
+        _halted_tokens_think_on,
+    ),
+    "hidden states of GRUs not reset": (GRUS_CASE, "reset_is_fresh_start", _scan_ignores_resets),
     "memory not reset": (RATE_CASE, "reset_is_fresh_start", _forgotten_reset("memory_BMD")),
     "valve's carry not reset": (RATE_CASE, "reset_is_fresh_start", _forgotten_reset("carry_BMQ")),
     "clock not reset": (RATE_CASE, "reset_is_fresh_start", _forgotten_reset("clock_B")),
@@ -328,7 +410,9 @@ def test_every_law_catches_a_fault():
     assert {law for _, law, _ in FAULTS.values()} == set(LAWS)
 
 
-@pytest.mark.parametrize("case", [RATE_CASE, XL_CASE, DT_CASE], ids=str)
+@pytest.mark.parametrize(
+    "case", [RATE_CASE, XL_CASE, DT_CASE, GPT2_CASE, UNIVERSAL_CASE, GRUS_CASE], ids=str
+)
 def test_without_a_fault_the_laws_hold(case: Case):
     for law in sorted({law for tried, law, _ in FAULTS.values() if tried is case}):
         LAWS[law](case.subject())

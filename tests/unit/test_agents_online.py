@@ -136,7 +136,9 @@ def test_sac_is_the_losses_of_frozen_critics():
     loss, metrics = agent(batch, initial(agent, batch))
     torch.testing.assert_close(loss, critic + actor)
     torch.testing.assert_close(metrics["critic_loss"], critic)
-    mine = torch.autograd.grad(loss, list(agent.network.parameters()) + list(agent.critics.parameters()))
+    mine = torch.autograd.grad(
+        loss, list(agent.network.parameters()) + list(agent.critics.parameters())
+    )
     theirs = torch.autograd.grad(
         critic + actor, list(agent.network.parameters()) + list(agent.critics.parameters())
     )
@@ -152,9 +154,7 @@ def test_the_temperature_is_fixed_or_seeks_its_entropy():
         loss, metrics = agent(batch, initial(agent, batch))
         loss.backward()
         wanted = target * math.log(4)
-        torch.testing.assert_close(
-            agent.log_temperature.grad, metrics["entropy"].detach() - wanted
-        )
+        torch.testing.assert_close(agent.log_temperature.grad, metrics["entropy"].detach() - wanted)
         assert sign * float(agent.log_temperature.grad) > 0
 
 

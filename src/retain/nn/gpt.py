@@ -83,8 +83,11 @@ class GPTBlock(nn.Module):
             is_causal=visible is None,
             dropout_p=self.dropout.p if self.training else 0.0,
         )
-        attended = attended.transpose(1, 2).reshape(batch, num_queries, width)
-        x = x + self.dropout(self.out(attended))
+        return self.add(x, attended.transpose(1, 2).reshape(batch, num_queries, width))
+
+    def add(self, x_BLD: Tensor, attended_BLD: Tensor) -> Tensor:
+        """Does what follows the attention: its projection, and the feed-forward sublayer."""
+        x = x_BLD + self.dropout(self.out(attended_BLD))
         hidden = self.up(self.norm_feed_forward(x))
         hidden = F.relu(hidden) if self.activation == "relu" else F.gelu(hidden, approximate="tanh")
         return x + self.dropout(self.down(hidden))

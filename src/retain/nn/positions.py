@@ -64,3 +64,20 @@ class Positions(nn.Module):
         if key not in self._rounded:
             self._rounded[key] = self._exact_SD.to(like.device, like.dtype)
         return self._rounded[key]
+
+
+def sinusoids(position: Tensor, width: int, dtype: torch.dtype) -> Tensor:
+    """Returns sine and cosine of positions, interleaved (Vaswani et al. 2017, section 3.5).
+
+    Args:
+        position: Whole numbers, of any shape.
+        width: Width D of an encoding; even.
+        dtype: Type of the result; the angles are in double precision, so that late positions are
+            as exact as early ones.
+
+    Returns:
+        ``sin(p w_i)`` at 2i and ``cos(p w_i)`` at 2i + 1 with ``w_i = 10000^(-2i/D)``, [..., D].
+    """
+    index = torch.arange(0, width, 2, dtype=torch.float64, device=position.device)
+    angle = position[..., None] * 10000.0 ** (-index / width)
+    return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(-2).to(dtype)
