@@ -18,7 +18,9 @@ from gymnasium.vector import AutoresetMode
 
 from retain.core.errors import ConfigError, UnknownNameError
 from retain.core.registry import load_plugins
-from retain.envs import tmaze as _tmaze  # registers its expert
+from retain.envs import credit_tmaze as _credit_tmaze  # these register their experts
+from retain.envs import memory_chain as _memory_chain
+from retain.envs import tmaze as _tmaze
 from retain.envs.batched import as_autoreset_mode
 from retain.envs.experts import EXPERTS, Behaviour, expert, register_expert
 
@@ -32,7 +34,17 @@ __all__ = [
     "register_expert",
 ]
 
-_FAMILIES = {"retain/TMaze-v0": (_tmaze.TMazeEnv, _tmaze.TMazeVectorEnv)}
+_FAMILIES = {
+    "retain/TMaze-v0": (_tmaze.TMazeEnv, _tmaze.TMazeVectorEnv),
+    "retain/PassiveTMaze-v0": (_credit_tmaze.PassiveTMazeEnv, _credit_tmaze.PassiveTMazeVectorEnv),
+    "retain/ActiveTMaze-v0": (_credit_tmaze.ActiveTMazeEnv, _credit_tmaze.ActiveTMazeVectorEnv),
+    "retain/MemoryLength-v0": (_memory_chain.MemoryLengthEnv, _memory_chain.MemoryLengthVectorEnv),
+    "retain/MemorySize-v0": (_memory_chain.MemorySizeEnv, _memory_chain.MemorySizeVectorEnv),
+    "retain/DistributedMemory-v0": (
+        _memory_chain.DistributedMemoryEnv,
+        _memory_chain.DistributedMemoryVectorEnv,
+    ),
+}
 
 for _id, (_env, _vector_env) in _FAMILIES.items():
     if _id not in gym.registry:
