@@ -18,7 +18,7 @@ gives -1/c if the new cell x < t - o, that is, if the agent is behind one that n
 `distract_reward` if the new cell is the oracle.
 
 The rules are those of Ni et al., "When Do Transformers Shine in RL? Decoupling Memory from Credit
-Assignment" (2023), section 5 and appendix.
+Assignment" (2023).
 
 Axes: B rows, R rows chosen from them, C cells, S states, A actions, O observation.
 """

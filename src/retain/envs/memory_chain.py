@@ -17,8 +17,7 @@ time, `retain/MemorySize-v0` from many bits and a short one; either takes both o
 `layout_seed` fixes for good. The sign of the majority is asked for (the query stays 0). The clock
 moves at every step, so an episode has L steps.
 
-Axes: B rows, R rows chosen from them, N bits, A ages (steps taken), H hidden numbers (query, then
-bits), O observation (clock, then hidden numbers).
+Axes: B rows, R rows chosen from them, N bits, A ages (steps taken), O observation.
 """
 
 from __future__ import annotations
@@ -112,7 +111,8 @@ class BitsRules(FixedHorizonRules):
         options: The family's options.
         num_rows: How many copies.
         clock_A: The clock's time at every age from 0 to the horizon.
-        shown_AH: Whether query and bits are shown at every age.
+        shown_AN: Whether each bit is shown, at every age.
+        query_A: Whether the query is shown, at every age.
     """
 
     def __init__(
@@ -120,7 +120,8 @@ class BitsRules(FixedHorizonRules):
         options: Any,
         num_rows: int,
         clock_A: npt.NDArray[np.int64],
-        shown_AH: npt.NDArray[np.bool_],
+        shown_AN: npt.NDArray[np.bool_],
+        query_A: npt.NDArray[np.bool_],
     ):
         super().__init__(options, num_rows, len(clock_A) - 1)
         count = options.num_bits
@@ -132,17 +133,12 @@ class BitsRules(FixedHorizonRules):
         )
         self.action_space = gym.spaces.Discrete(2)
         self._clock_A = (1 - clock_A / options.memory_length).astype(np.float32)
-        self._shown_AH = shown_AH
-        # At which ages what is shown changes, and in which columns, as runs side by side.
-        self._changes = [
-            (age, slice(1 + run[0], 2 + run[-1]), bool(shown_AH[age, run[0]]))
-            for age in range(1, len(clock_A))
-            for run in _runs(shown_AH[age].astype(np.int64) - shown_AH[age - 1])
-        ]
-        # Whole observations that show everything hidden, and those of the present.
-        self._hidden_BO = np.zeros((num_rows, 2 + count), dtype=np.float32)
+        # What is shown at first, and at which later ages that changes: age, columns, shown or not.
+        self._first_N, self._query_first = shown_AN[0].astype(np.int8), bool(query_A[0])
+        self._bit_changes = _changes(shown_AN)
+        self._query_changes = _changes(query_A[:, None])
         self._present_BO = np.zeros((num_rows, 2 + count), dtype=np.float32)
-        self._first_O = np.concatenate([[1], shown_AH[0]]).astype(np.float32)
+        self._signs_BN = np.zeros((num_rows, count), dtype=np.int8)
         self.bits_BN = np.zeros((num_rows, count), dtype=np.uint8)
         self.query_B = np.zeros(num_rows, dtype=np.int64)  # 0 where the majority is asked for
         self.answer_B = np.zeros(num_rows, dtype=np.int64)
@@ -156,21 +152,23 @@ class BitsRules(FixedHorizonRules):
         """Draws the hidden numbers and shows the first of them."""
         super().begin_rows(rows)
         self.draw(rows)
-        signs_RN = self.bits_BN[rows].astype(np.float32)
-        signs_RN *= 2
-        signs_RN -= 1
-        self._hidden_BO[rows, 1] = self.query_B[rows]
-        self._hidden_BO[rows, 2:] = signs_RN
-        self._present_BO[rows] = self._hidden_BO[rows] * self._first_O
+        signs_RN = self.bits_BN[rows].view(np.int8) * np.int8(2) - np.int8(1)
+        self._signs_BN[rows] = signs_RN
+        self._present_BO[rows, 1] = self.query_B[rows] if self._query_first else 0
+        self._present_BO[rows, 2:] = signs_RN * self._first_N
 
     def step(self, actions_B: npt.NDArray[np.int64]) -> Transition:
         """Moves the clock, changes what is shown, and pays for the last action."""
         terminated_B, last = self.tick()
-        for age, columns, shown in self._changes:
+        present_BN = self._present_BO[:, 2:]
+        for age, columns, shown in self._bit_changes:
             rows = self.at_age(age)
             if rows is not None:
-                hidden = self._hidden_BO[rows, columns] if shown else 0
-                self._present_BO[rows, columns] = hidden
+                present_BN[rows, columns] = self._signs_BN[rows, columns] if shown else 0
+        for age, _, shown in self._query_changes:
+            rows = self.at_age(age)
+            if rows is not None:
+                self._present_BO[rows, 1] = self.query_B[rows] if shown else 0
         rewards_B = np.zeros(self.num_rows)
         if last is not None:
             self.success_B[last] = actions_B[last] == self.answer_B[last]
@@ -194,11 +192,17 @@ class BitsRules(FixedHorizonRules):
         return line
 
 
-def _runs(change_H: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:
-    """Splits the places where `change_H` is not 0 into runs of neighbours with one value."""
-    places = np.flatnonzero(change_H)
-    breaks = (np.diff(places) > 1) | (np.diff(change_H[places]) != 0)
-    return [run for run in np.split(places, np.flatnonzero(breaks) + 1) if run.size]
+def _changes(shown_AN: npt.NDArray[np.bool_]) -> list[tuple[int, slice, bool]]:
+    """The ages at which columns begin or cease to be shown; neighbours that do so come together."""
+    found = []
+    change_AN = np.diff(shown_AN.astype(np.int8), axis=0)
+    for age in np.flatnonzero(change_AN.any(axis=1)):
+        places = np.flatnonzero(change_AN[age])
+        breaks = (np.diff(places) > 1) | (np.diff(change_AN[age, places]) != 0)
+        for run in np.split(places, np.flatnonzero(breaks) + 1):
+            shown = bool(shown_AN[age + 1, run[0]])
+            found.append((int(age) + 1, slice(int(run[0]), int(run[-1]) + 1), shown))
+    return found
 
 
 class MemoryChainRules(BitsRules):
@@ -209,10 +213,8 @@ class MemoryChainRules(BitsRules):
     def __init__(self, options: MemoryLengthOptions, num_rows: int):
         length = options.memory_length
         clock_A = np.maximum(np.arange(length + 2) - 1, 0)
-        shown_AH = np.zeros((length + 2, 1 + options.num_bits), dtype=np.bool_)
-        shown_AH[:, 0] = clock_A == length - 1
-        shown_AH[:, 1:] = clock_A[:, None] == 0
-        super().__init__(options, num_rows, clock_A, shown_AH)
+        shown_AN = np.repeat(clock_A[:, None] == 0, options.num_bits, axis=1)
+        super().__init__(options, num_rows, clock_A, shown_AN, clock_A == length - 1)
 
     def draw(self, rows: Rows) -> None:
         """Word 0 gives the query, the words after it the bits."""
@@ -231,9 +233,9 @@ class DistributedMemoryRules(BitsRules):
     options: DistributedMemoryOptions
 
     def __init__(self, options: DistributedMemoryOptions, num_rows: int):
-        shown_AH = np.zeros((options.memory_length + 1, 1 + options.num_bits), dtype=np.bool_)
-        shown_AH[options.times, np.arange(options.num_bits) + 1] = True
-        super().__init__(options, num_rows, np.arange(options.memory_length + 1), shown_AH)
+        clock_A = np.arange(options.memory_length + 1)
+        shown_AN = clock_A[:, None] == np.array(options.times)
+        super().__init__(options, num_rows, clock_A, shown_AN, np.zeros_like(clock_A, np.bool_))
 
     def draw(self, rows: Rows) -> None:
         """The words give the bits."""
