@@ -25,6 +25,7 @@ import time
 import types
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,14 @@ def _chain_type() -> Any:
     package.__path__ = list(spec.submodule_search_locations)
     sys.modules["bsuite"] = package
     return importlib.import_module("bsuite.environments.memory_chain").MemoryChain
+
+
+def bsuite_version() -> str | None:
+    """The version of bsuite, None where it is not installed."""
+    try:
+        return metadata.version("bsuite")
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def bsuite(chain: Any, memory_length: int, num_bits: int) -> Run:
