@@ -91,6 +91,27 @@ def speed_table() -> str:
     return "\n".join(rows)
 
 
+def env_speed_table() -> str:
+    """Steps a second of every environment, and how many times as fast as its rivals a batch is."""
+    found = load_json(RESULTS / "env_speed.json")
+    batch = f"ours, batch {found['batch']}"
+    rows = [
+        f"| environment | single | batch {found['batch']} | rival | its rate | ratio |",
+        "|---|---:|---:|---|---:|---:|",
+    ]
+    for record in found["environments"]:
+        options = ", ".join(f"`{key}` {value}" for key, value in record["options"].items())
+        rates = record["steps_per_second"]
+        own = f"| `{record['id']}` {options} | {rates['ours, single']:,} | {rates[batch]:,} |"
+        rivals = record["batch_over"] or {"none": None}
+        for name, ratio in rivals.items():
+            rate = f"{rates[name]:,} | {ratio:.0f}" if ratio else "|"
+            rows.append(f"{own} {name} | {rate} |")
+    hardware = found["provenance"]["hardware"]
+    rows += ["", f"Steps a second, the best of the rounds, on one core of {hardware['cpu']}."]
+    return "\n".join(rows)
+
+
 def demo_table() -> str:
     """The demo's table, and its figure beside it."""
     results = load_results(RESULTS / "demo")
@@ -110,6 +131,7 @@ def main() -> None:
         (PAGE, "tmaze-valves-main", "tmaze_memory", main_table),
         (PAGE, "valve-kinds", "valve_kinds", valve_table),
         (PAGE, "speed", "speed.json", speed_table),
+        (ROOT / "docs" / "online_tasks.md", "env-speed", "env_speed.json", env_speed_table),
         (ROOT / "README.md", "demo", "demo", demo_table),
     )
     for page, block, source, make in blocks:

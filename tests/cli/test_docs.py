@@ -170,6 +170,9 @@ def test_every_model_recipe_and_valve_is_mentioned() -> None:
         ("evaluation.md", "retain.evaluation", "EvaluationConfig", "evaluation."),
         ("evaluation.md", "retain.evaluation", "EnvironmentConfig", "environment."),
         ("tmaze.md", "retain.envs.tmaze", "TMazeOptions", ""),
+        ("online_tasks.md", "retain.envs.credit_tmaze", "ActiveTMazeOptions", ""),
+        ("online_tasks.md", "retain.envs.memory_chain", "MemoryLengthOptions", ""),
+        ("online_tasks.md", "retain.envs.memory_chain", "DistributedMemoryOptions", ""),
     ],
 )
 def test_every_field_is_explained(page: str, where: str, name: str, prefix: str) -> None:

@@ -18,9 +18,11 @@ from gymnasium.vector import AutoresetMode
 
 from retain.core.errors import ConfigError, UnknownNameError
 from retain.core.registry import load_plugins
+from retain.envs import credit_tmaze as _credit_tmaze  # these register their experts
 from retain.envs import key_to_door as _key_to_door
-from retain.envs import rooms_experts as _rooms_experts  # noqa: F401 (registers theirs)
-from retain.envs import tmaze as _tmaze  # registers its expert
+from retain.envs import memory_chain as _memory_chain
+from retain.envs import rooms_experts as _rooms_experts  # noqa: F401 (imported for its experts)
+from retain.envs import tmaze as _tmaze
 from retain.envs import visual_match as _visual_match
 from retain.envs.batched import as_autoreset_mode
 from retain.envs.experts import EXPERTS, Behaviour, expert, register_expert
@@ -39,6 +41,14 @@ _FAMILIES: dict[str, tuple[type[Any], type[Any]]] = {
     "retain/TMaze-v0": (_tmaze.TMazeEnv, _tmaze.TMazeVectorEnv),
     "retain/VisualMatch-v0": (_visual_match.VisualMatchEnv, _visual_match.VisualMatchVectorEnv),
     "retain/KeyToDoor-v0": (_key_to_door.KeyToDoorEnv, _key_to_door.KeyToDoorVectorEnv),
+    "retain/PassiveTMaze-v0": (_credit_tmaze.PassiveTMazeEnv, _credit_tmaze.PassiveTMazeVectorEnv),
+    "retain/ActiveTMaze-v0": (_credit_tmaze.ActiveTMazeEnv, _credit_tmaze.ActiveTMazeVectorEnv),
+    "retain/MemoryLength-v0": (_memory_chain.MemoryLengthEnv, _memory_chain.MemoryLengthVectorEnv),
+    "retain/MemorySize-v0": (_memory_chain.MemorySizeEnv, _memory_chain.MemorySizeVectorEnv),
+    "retain/DistributedMemory-v0": (
+        _memory_chain.DistributedMemoryEnv,
+        _memory_chain.DistributedMemoryVectorEnv,
+    ),
 }
 
 for _id, (_env, _vector_env) in _FAMILIES.items():

@@ -25,7 +25,6 @@ Axes: B rows, N hints, O observation.
 
 from __future__ import annotations
 
-import operator
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -34,7 +33,13 @@ import numpy as np
 import numpy.typing as npt
 
 from retain.core.errors import ConfigError
-from retain.envs.batched import BatchedEnv, BatchedRules, BatchedVectorEnv, Transition
+from retain.envs.batched import (
+    BatchedEnv,
+    BatchedRules,
+    BatchedVectorEnv,
+    Transition,
+    check_count,
+)
 from retain.envs.experts import register_expert
 from retain.envs.tmaze_picture import Scene, as_picture, as_text
 
@@ -77,10 +82,10 @@ class TMazeOptions:
 
     def __post_init__(self) -> None:
         for name in ("corridor_length", "length_step", "num_hints"):
-            _check_count(name, getattr(self, name))
+            check_count(name, getattr(self, name))
         for name in ("min_corridor_length", "max_episode_steps"):
             if getattr(self, name) is not None:
-                _check_count(name, getattr(self, name))
+                check_count(name, getattr(self, name))
         for name, allowed in (("hint_time", HintTime), ("noise", Noise)):
             value, names = getattr(self, name), get_args(allowed)
             if value not in names:
@@ -296,12 +301,3 @@ class TMazeOracle:
             side = np.where(known, self._hints_BN[asked, np.where(known, question, 0)], 1)
             actions_B[asked] = np.where(side > 0, UP, DOWN)
         return actions_B
-
-
-def _check_count(name: str, value: Any) -> None:
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise ConfigError(f"{name} must be a whole number, got {value!r}") from None
-    if number < 1:
-        raise ConfigError(f"{name} must be at least 1, got {number}")
