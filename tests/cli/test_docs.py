@@ -300,6 +300,25 @@ def test_every_default_is_right(file: str, where: str, name: str, prefix: str) -
             assert said == field.default
 
 
+BUDGET_FIELDS = ("num_envs", "updates_per_step", "batch_size", "learning_rate", "gradient_clip")
+
+
+@pytest.mark.parametrize("with_replay", ["passive_tmaze/dqn", "key_to_door/sac_discrete"])
+def test_the_table_of_budgets_is_right(with_replay: str) -> None:
+    from retain.recipes import recipe
+
+    names = (with_replay, "memory_length/a2c")
+    trains: list[Any] = [recipe(n, budget=b).train for n in names for b in ("short", "published")]
+    text = page("online.md").partition("## Recipes and budgets")[2]
+    for field in BUDGET_FIELDS:
+        row = re.search(rf"^\| `{field}` \|(.+)\|$", text, re.MULTILINE)
+        assert row
+        for said, train in zip(map(str.strip, row[1].split("|")), trains, strict=True):
+            value = getattr(train, field)
+            if said not in ("", "an update a round"):  # of agents without a replay
+                assert said == ("none" if value is None else f"{value}"), field
+
+
 @pytest.mark.parametrize(("file", "loop"), [("training.md", "offline"), ("online.md", "online")])
 def test_every_metric_is_explained(file: str, loop: str) -> None:
     text = page(file).replace("`, `", "` | | `")
