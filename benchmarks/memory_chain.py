@@ -2,7 +2,7 @@
 
     python benchmarks/memory_chain.py
 
-10,000 episodes for each run, four at a time, and an update for each four; three seeds. The
+10,000 episodes for each run, sixteen at a time, and an update for each sixteen; three seeds. The
 published runs cover 23 lengths and 17 sizes with an update after each episode; here is a choice of
 them that shows the curves.
 """

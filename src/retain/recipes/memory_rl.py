@@ -131,10 +131,10 @@ def _pixels(
         memory = {"width": 64}
         agent = SACDiscreteConfig(hidden=(128,), target_rate=0.01)
         train = OnlineTrainConfig(
-            episodes=10_000,
+            episodes=4_000,
             num_envs=16,
-            batch_size=32,
-            updates_per_step=0.02,
+            batch_size=16,
+            updates_per_step=0.03,
             learning_rate=1e-3,
             gradient_clip=1.0,
             evaluate_every=500 * steps,
