@@ -86,12 +86,12 @@ def _run(suite: str, experiment: Experiment, seed: int) -> bool:
     arguments = command(experiment, seed, folder)
     if (folder / "config.json").exists():
         arguments = ["resume", str(folder)]
-    with folder.with_suffix(".log").open("a", encoding="utf-8") as log:
-        with redirect_stdout(log), redirect_stderr(log):
-            try:
-                status = main(arguments)
-            except SystemExit as stop:
-                status = stop.code
+    log = folder.with_suffix(".log").open("a", encoding="utf-8")
+    with log, redirect_stdout(log), redirect_stderr(log):
+        try:
+            status = main(arguments)
+        except SystemExit as stop:
+            status = stop.code
     if status not in (0, None):
         return False
     _keep(suite, experiment, seed)

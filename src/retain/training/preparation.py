@@ -83,22 +83,31 @@ def start_online(config: OnlineRunConfig, folder: Path) -> Run:
         MissingExtraError: If a logger is asked for whose package is not installed.
         RunError: If the folder is taken.
     """
-    env = make(config.environment.id, **config.environment.kwargs)
-    spaces = env.observation_space, env.action_space
-    env.close()
-    build = AGENTS.get(config.agent.registered_name)
-    try:
-        agent = cast(OnlineAgent, build(config.agent, config.model, *spaces))
-    except ConfigError:
-        raise
-    except ValueError as error:  # torch's own checks, of a dropout say
-        raise ConfigError(f"the model cannot be built: {error}") from None
+    agent = agent_of(config)
     online.replay_of(config, agent)
     _check_environment(config, agent, "the run")
     parallel.fabric(config.train)
     if config.train.wandb is not None:
         WeightsAndBiases.check()
-    return Run.create(folder, config, *spaces)
+    return Run.create(folder, config, agent.observation_space, agent.action_space)
+
+
+def agent_of(config: OnlineRunConfig) -> OnlineAgent:
+    """Builds the agent of a run that learns by acting, with fresh weights.
+
+    Raises:
+        ConfigError: If the environment, the model and the agent do not fit together.
+    """
+    env = make(config.environment.id, **config.environment.kwargs)
+    spaces = env.observation_space, env.action_space
+    env.close()
+    build = AGENTS.get(config.agent.registered_name)
+    try:
+        return cast(OnlineAgent, build(config.agent, config.model, *spaces))
+    except ConfigError:
+        raise
+    except ValueError as error:  # torch's own checks, of a dropout say
+        raise ConfigError(f"the model cannot be built: {error}") from None
 
 
 def sampler(config: RunConfig, pack: Pack, rank: int) -> SegmentSampler:
