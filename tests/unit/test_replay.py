@@ -105,13 +105,13 @@ def test_what_cannot_be_kept_or_drawn_is_said_in_one_line(monkeypatch):
     replay = replay_of(5)
     with pytest.raises(ConfigError, match="empty"):
         replay.sample(1, np.random.default_rng(0))
-    with pytest.raises(ConfigError, match="raise --train.replay-capacity"):
+    with pytest.raises(ConfigError, match=r"raise --train.replay-capacity"):
         replay.add(*episode(0, 5))
     for arguments in ({"capacity": 1}, {"capacity": 9, "sequence_length": 0}):
         with pytest.raises(ConfigError, match="at least"):
             replay_of(**arguments)
     monkeypatch.setattr(replay_module, "available_memory", lambda: 1000)
-    with pytest.raises(ConfigError, match="lower --train.replay-capacity"):
+    with pytest.raises(ConfigError, match=r"lower --train.replay-capacity"):
         replay_of(1_000_000)
 
 
