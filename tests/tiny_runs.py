@@ -35,6 +35,17 @@ FLAGS = (
     "--model.num-layers=1",
     "--evaluation.episodes=4",
 )
+#: Flags that make any recipe that learns by acting tiny.
+ONLINE_FLAGS = (
+    "--train.episodes=5",
+    "--train.num-envs=2",
+    "--train.random-episodes=2",
+    "--train.batch-size=2",
+    "--train.num-threads=1",
+    "--train.no-tensorboard",
+    "--model.width=32",
+    "--evaluation.episodes=2",
+)
 SIZE = ("--context-length=4", "--model.num-heads=1", "--model.head-width=16")
 
 

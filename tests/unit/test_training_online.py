@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from retain import api
+from retain.agents import AGENTS
 from retain.core.errors import ConfigError, MissingExtraError, TrainingError
 from retain.data.replay import EpisodeReplay
 from retain.training import online, preparation
@@ -166,7 +167,9 @@ def test_dropout_while_collecting_is_as_told_and_on_while_learning(
 
 @pytest.mark.parametrize("clip", [None, 0.001])
 def test_the_gradient_is_clipped_and_logged_as_it_was(tmp_path: Path, clip: float | None) -> None:
-    made = trainer(tiny_online(gradient_clip=clip, random_episodes=0), tmp_path / "run")
+    made = trainer(
+        tiny_online(gradient_clip=clip, random_episodes=0, num_envs=1, episodes=6), tmp_path / "run"
+    )
     norms = []
     step = made.optimiser.step
 
@@ -189,7 +192,9 @@ def test_every_part_learns_but_the_targets_follow(tmp_path: Path) -> None:
             agent, model, kwargs={"corridor_length": 7}, settings=settings, learning_rate=0.01
         )
         folder = tmp_path / agent
-        before = {k: v.clone() for k, v in trainer(config, folder / "a").agent.state_dict().items()}
+        new = preparation.start_online(config, folder / "new")
+        torch.manual_seed(config.seed)
+        before = new.policy().state_dict()
         after = weights(train(config, folder)[0].folder)
         same = [name for name in before if torch.equal(before[name], after[name])]
         assert same == [], agent
@@ -200,7 +205,7 @@ def test_what_is_not_a_number_ends_training_and_keeps_the_last_checkpoint(
     tmp_path: Path, agent: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = tiny_online(agent, checkpoint_every=16, random_episodes=0)
-    after_update = online.OnlineAgent.after_update
+    after_update = AGENTS.get(agent).after_update
 
     def poisoned(self: Any) -> None:
         after_update(self)
@@ -208,11 +213,10 @@ def test_what_is_not_a_number_ends_training_and_keeps_the_last_checkpoint(
         if self.count == (6 if agent == "dqn" else 2):
             poison(self)
 
-    kind = type(trainer(config, tmp_path / "other").agent)
-    monkeypatch.setattr(kind, "after_update", poisoned)
+    monkeypatch.setattr(AGENTS.get(agent), "after_update", poisoned)
     where = "update 7" if agent == "dqn" else "update 3"
     with pytest.raises(TrainingError, match=f"not a number at {where}; .*step-000016"):
-        train(replace(config, train=replace(config.train, checkpoint_every=16)), tmp_path)
+        train(config, tmp_path)
     assert (tmp_path / "run" / "checkpoints" / "last").resolve().name == "step-000016"
 
 
