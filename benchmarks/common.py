@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
-import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -59,28 +60,42 @@ def run_all(suite: str, experiments: list[Experiment], jobs: int) -> None:
         jobs: Runs at a time, each on one thread.
     """
     waiting = [(e, seed) for e in experiments for seed in e.seeds]
+    waiting = [item for item in waiting if not _result_file(suite, *item).exists()]
     # Seeds first, so that a suite that is stopped early has some seeds of everything.
     waiting.sort(key=lambda item: item[1])
-    active: list[tuple[subprocess.Popen[bytes], Experiment, int]] = []
+    os.environ["OMP_NUM_THREADS"] = "1"
     failed = []
-    while waiting or active:
-        while waiting and len(active) < jobs:
-            experiment, seed = waiting.pop(0)
-            if _result_file(suite, experiment, seed).exists():
-                continue
-            print(f"{experiment.label}, seed {seed}", flush=True)
-            active.append((_start(suite, experiment, seed), experiment, seed))
-        for process, experiment, seed in active:
-            if process.poll() is None:
-                continue
-            if process.returncode == 0:
-                _keep(suite, experiment, seed)
-            else:
+    # One process makes many runs: many are short, and importing takes a while.
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        futures = {pool.submit(_run, suite, *item): item for item in waiting}
+        for future in as_completed(futures):
+            experiment, seed = futures[future]
+            if not future.result():
                 failed.append(f"{experiment.key} seed {seed}")
-        active = [item for item in active if item[0].poll() is None]
-        time.sleep(0.5)
+            print(f"{experiment.label}, seed {seed}", flush=True)
     if failed:
         sys.exit(f"these runs failed: {', '.join(failed)}; their logs are in {RUNS / suite}")
+
+
+def _run(suite: str, experiment: Experiment, seed: int) -> bool:
+    """Makes one run in a process of its own, and keeps its results; returns whether it ended."""
+    from retain.cli.main import main
+
+    folder = _folder(suite, experiment, seed)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    arguments = command(experiment, seed, folder)
+    if (folder / "config.json").exists():
+        arguments = ["resume", str(folder)]
+    with folder.with_suffix(".log").open("a", encoding="utf-8") as log:
+        with redirect_stdout(log), redirect_stderr(log):
+            try:
+                status = main(arguments)
+            except SystemExit as stop:
+                status = stop.code
+    if status not in (0, None):
+        return False
+    _keep(suite, experiment, seed)
+    return True
 
 
 def _folder(suite: str, experiment: Experiment, seed: int) -> Path:
@@ -89,22 +104,6 @@ def _folder(suite: str, experiment: Experiment, seed: int) -> Path:
 
 def _result_file(suite: str, experiment: Experiment, seed: int) -> Path:
     return RESULTS / suite / f"{experiment.key}-seed{seed}.json"
-
-
-def _start(suite: str, experiment: Experiment, seed: int) -> subprocess.Popen[bytes]:
-    folder = _folder(suite, experiment, seed)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    arguments = command(experiment, seed, folder)
-    if (folder / "config.json").exists():
-        arguments = ["resume", str(folder)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with folder.with_suffix(".log").open("ab") as log:
-        return subprocess.Popen(
-            [sys.executable, "-m", "retain.cli.main", *arguments],
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=environment,
-        )
 
 
 def _keep(suite: str, experiment: Experiment, seed: int) -> None:
@@ -120,7 +119,7 @@ def keep(folder: Path, file: Path, label: str, line: str) -> None:
     results["label"] = label
     results["provenance"]["command"] = line
     for record in results["evaluations"]:
-        del record["lengths"]  # every episode's length follows from the corridor's
+        del record["lengths"]  # every episode's length follows from the task's options
     write_whole(file, _short_lists(json.dumps(results, indent=1)) + "\n")
 
 

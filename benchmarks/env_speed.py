@@ -262,7 +262,9 @@ def main() -> None:
             print(f"  {name:30s} {rate:>13,.0f} steps/s{more}", flush=True)
         for name in record["not_installed"]:
             print(f"  {name:30s} not installed")
-    dump_json(arguments.out, {"batch": BATCH, "environments": records, "provenance": provenance()})
+    found: dict[str, Any] = {"batch": BATCH, "environments": records, "provenance": provenance()}
+    found["provenance"]["versions"]["bsuite"] = bsuite_version()
+    dump_json(arguments.out, found)
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ def commands() -> Iterator[tuple[str, str]]:
             if line.strip():
                 yield place, line.strip()
     for path in PAGES:
-        for match in re.finditer(r"`(retain train tmaze/[^`]+)`", path.read_text(encoding="utf-8")):
+        for match in re.finditer(r"`(retain train \w+/[^`]+)`", path.read_text(encoding="utf-8")):
             yield path.name, " ".join(match[1].split())
 
 
@@ -47,10 +47,11 @@ MAKE = [(place, line) for place, line in commands() if line.startswith("make ")]
 @pytest.fixture
 def registries(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Lets a test import plugins without leaving what they register to other tests."""
+    from retain.agents import AGENTS
     from retain.models import MODELS
     from retain.recipes import RECIPES
 
-    for registry in (MODELS, RECIPES):
+    for registry in (AGENTS, MODELS, RECIPES):
         registry.names()
         monkeypatch.setattr(registry, "_entries", dict(registry._entries))
     before = set(gym.registry)
@@ -76,7 +77,8 @@ def parse(typed: list[str]) -> None:
         from retain.recipes import recipe
 
         settings = recipe("tmaze/rate").evaluation
-        tyro.cli(module._options(settings, f"{settings.parameter}s"), args=rest[1:])
+        flag = f"{settings.parameter}s" if "--corridor-lengths" in rest else None
+        tyro.cli(module._options(settings, flag), args=rest[1:])
     else:
         config = (tyro.conf.PositionalRequiredArgs,) if command == "resume" else ()
         tyro.cli(module.Options, args=rest, config=config)
@@ -85,7 +87,7 @@ def parse(typed: list[str]) -> None:
 @pytest.mark.usefixtures("registries")
 @pytest.mark.parametrize("line", sorted({line for _, line in RETAIN}))
 def test_command_parses(line: str, capsys: pytest.CaptureFixture[str]) -> None:
-    typed = shlex.split(line.replace("$seed", "0"), comments=True)[1:]
+    typed = shlex.split(re.sub(r"\$\w+", "3", line), comments=True)[1:]
     if "--help" in typed:
         with pytest.raises(SystemExit) as stop:
             parse(typed)
@@ -101,7 +103,7 @@ def test_a_wrong_command_would_be_noticed() -> None:
     for line in ("train tmaze/rate --model.vlave.kind gru", "plot pie runs/x", "list --run x"):
         with pytest.raises(SystemExit):
             parse(line.split())
-    assert len(RETAIN) > 40
+    assert len(RETAIN) > 80
 
 
 @pytest.mark.parametrize(("place", "line"), MAKE)
@@ -149,6 +151,11 @@ def own(registry: Any) -> list[str]:
     return [n for n in registry.names() if registry.get(n).__module__.startswith("retain.")]
 
 
+def page(name: str) -> str:
+    """The text of a page of the docs."""
+    return (ROOT / "docs" / name).read_text(encoding="utf-8")
+
+
 def test_every_model_recipe_and_valve_is_mentioned() -> None:
     from retain.models import MODELS
     from retain.nn.blocks import BlockKind
@@ -161,10 +168,30 @@ def test_every_model_recipe_and_valve_is_mentioned() -> None:
         assert f"`{name}`" in EVERYTHING, name
 
 
+def test_every_model_has_a_section() -> None:
+    from retain.models import MODELS
+
+    sections = re.findall(r"^## `(\w+)`$", page("models.md"), re.MULTILINE)
+    assert sections == sorted(own(MODELS))
+
+
+def test_every_environment_is_mentioned() -> None:
+    import retain.envs
+
+    assert retain.envs
+    ours = [id for id in gym.registry if id.startswith("retain/")]
+    assert len(ours) >= 8
+    for id in ours:
+        assert f"`{id}`" in EVERYTHING, id
+
+
 @pytest.mark.parametrize(
-    ("page", "where", "name", "prefix"),
+    ("file", "where", "name", "prefix"),
     [
         ("training.md", "retain.training.config", "TrainConfig", ""),
+        ("online.md", "retain.training.config", "OnlineTrainConfig", ""),
+        ("online.md", "retain.agents.online", "OnlineAgentConfig", ""),
+        ("online.md", "retain.tokens", "StepTokenConfig", "tokens."),
         ("training.md", "retain.agents.sequence_policy", "SequencePolicyConfig", ""),
         ("data.md", "retain.training.config", "DataConfig", "data."),
         ("evaluation.md", "retain.evaluation", "EvaluationConfig", "evaluation."),
@@ -175,19 +202,93 @@ def test_every_model_recipe_and_valve_is_mentioned() -> None:
         ("online_tasks.md", "retain.envs.memory_chain", "DistributedMemoryOptions", ""),
     ],
 )
-def test_every_field_is_explained(page: str, where: str, name: str, prefix: str) -> None:
-    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+def test_every_field_is_explained(file: str, where: str, name: str, prefix: str) -> None:
+    text = page(file)
     for field in dataclasses.fields(getattr(importlib.import_module(where), name)):
         assert f"| `{prefix}{field.name}` |" in text, field.name
 
 
-def test_every_default_of_training_is_right() -> None:
-    from retain.training.config import TrainConfig
+#: Pages of agents that are not named after them.
+AGENT_PAGES = {"sequence_policy": "training.md"}
 
-    text = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
-    for field in dataclasses.fields(TrainConfig):
-        row = re.search(rf"^\| `{field.name}` \| (.+?) \|", text, re.MULTILINE)
-        assert row, field.name
+
+def agents() -> list[str]:
+    """Names of the package's agents."""
+    from retain.agents import AGENTS
+
+    return own(AGENTS)
+
+
+@pytest.mark.parametrize("name", agents())
+def test_every_agent_has_a_page_with_its_fields(name: str) -> None:
+    from retain.agents import AGENTS
+    from retain.agents.online import OnlineAgentConfig
+
+    text = page(AGENT_PAGES.get(name, f"{name}.md"))
+    assert f"`{name}`" in EVERYTHING
+    shared = {field.name for field in dataclasses.fields(OnlineAgentConfig)}
+    for field in dataclasses.fields(AGENTS.get(name).Config):
+        if field.name in shared:
+            assert f"`{field.name}`" in text, field.name  # the explanation is in online.md
+        else:
+            assert f"| `{field.name}` |" in text, field.name
+
+
+def metrics_of(name: str) -> set[str]:
+    """What an online agent logs of an update."""
+    import torch
+    from gymnasium.spaces import Box, Discrete
+
+    from retain.agents import AGENTS
+    from retain.models import MODELS
+
+    agent: Any = AGENTS.get(name)(
+        AGENTS.get(name).Config(), MODELS.get("memoryless").Config(), Box(-1, 1, (2,)), Discrete(2)
+    )
+    whole = torch.ones(1, 3)
+    batch = {
+        "observation": torch.ones(1, 4, 2),
+        "action": whole.long(),
+        "reward": whole,
+        "terminated": whole.bool(),
+        "mask": whole.bool(),
+        "previous_action": whole[:, 0].long(),
+        "previous_reward": whole[:, 0],
+        "begins": whole[:, 0].bool(),
+    }
+    _, metrics = agent(batch, agent.network.model.initial_state(1))
+    return set(metrics)
+
+
+@pytest.mark.parametrize("name", sorted(set(agents()) - set(AGENT_PAGES)))
+def test_every_metric_of_an_agent_is_explained(name: str) -> None:
+    text = page("online.md") + page(f"{name}.md")
+    metrics = metrics_of(name)
+    assert "memory_cost" in metrics
+    for metric in metrics:
+        assert f"| `train/{metric}` |" in text, metric
+
+
+@pytest.mark.parametrize(
+    ("file", "where", "name", "prefix"),
+    [
+        ("training.md", "retain.training.config", "TrainConfig", ""),
+        ("training.md", "retain.agents.sequence_policy", "SequencePolicyConfig", ""),
+        ("online.md", "retain.training.config", "OnlineTrainConfig", ""),
+        ("online.md", "retain.agents.online", "OnlineAgentConfig", ""),
+        ("online.md", "retain.tokens", "StepTokenConfig", "tokens."),
+        ("dqn.md", "retain.agents.dqn", "DQNConfig", ""),
+        ("sac_discrete.md", "retain.agents.sac_discrete", "SACDiscreteConfig", ""),
+        ("a2c.md", "retain.agents.a2c", "A2CConfig", ""),
+    ],
+)
+def test_every_default_is_right(file: str, where: str, name: str, prefix: str) -> None:
+    text = page(file)
+    for field in dataclasses.fields(getattr(importlib.import_module(where), name)):
+        row = re.search(rf"^\| `{prefix}{field.name}` \| (.*?) ?\|", text, re.MULTILINE)
+        if row is None:  # of all online agents: in online.md
+            assert file in ("dqn.md", "sac_discrete.md", "a2c.md")
+            continue
         said = row[1].strip("`")
         if isinstance(field.default, bool):
             assert said == str(field.default).lower()
@@ -199,10 +300,30 @@ def test_every_default_of_training_is_right() -> None:
             assert said == field.default
 
 
-def test_every_metric_is_explained() -> None:
-    text = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
-    source = (ROOT / "src" / "retain" / "training" / "offline.py").read_text(encoding="utf-8")
-    metrics = set(re.findall(r"\"(train/\w+)\"", source))
+BUDGET_FIELDS = ("num_envs", "updates_per_step", "batch_size", "learning_rate", "gradient_clip")
+
+
+@pytest.mark.parametrize("with_replay", ["passive_tmaze/dqn", "key_to_door/sac_discrete"])
+def test_the_table_of_budgets_is_right(with_replay: str) -> None:
+    from retain.recipes import recipe
+
+    names = (with_replay, "memory_length/a2c")
+    trains: list[Any] = [recipe(n, budget=b).train for n in names for b in ("short", "published")]
+    text = page("online.md").partition("## Recipes and budgets")[2]
+    for field in BUDGET_FIELDS:
+        row = re.search(rf"^\| `{field}` \|(.+)\|$", text, re.MULTILINE)
+        assert row
+        for said, train in zip(map(str.strip, row[1].split("|")), trains, strict=True):
+            value = getattr(train, field)
+            if said not in ("", "an update a round"):  # of agents without a replay
+                assert said == ("none" if value is None else f"{value}"), field
+
+
+@pytest.mark.parametrize(("file", "loop"), [("training.md", "offline"), ("online.md", "online")])
+def test_every_metric_is_explained(file: str, loop: str) -> None:
+    text = page(file).replace("`, `", "` | | `")
+    source = (ROOT / "src" / "retain" / "training" / f"{loop}.py").read_text(encoding="utf-8")
+    metrics = set(re.findall(r"\"((?:train|eval)/\w+)", source))
     assert {"train/loss", "train/updates_per_second"} <= metrics
     for metric in metrics:
         assert f"| `{metric}` |" in text, metric

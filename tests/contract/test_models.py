@@ -87,3 +87,15 @@ def test_the_laws_hold_for_a_model_of_another_make(law: str):
 
 def test_every_entry_is_of_a_registered_model():
     assert set(CASES) <= set(MODELS.names())
+
+
+@pytest.mark.parametrize("case", all_cases(), ids=str)
+def test_acting_before_training_leaves_training_as_it_was(case: Case) -> None:
+    """What a model keeps for itself from a call in inference mode can be trained with."""
+    model = case.make_model()
+    x = torch.randn(2, 5, WIDTH)
+    with torch.inference_mode():
+        model(x, model.initial_state(2))
+    y, _ = model(x.requires_grad_(), model.initial_state(2))
+    y.sum().backward()
+    assert x.grad is not None

@@ -228,7 +228,8 @@ class OnlineAgent(Policy):
         scores_BA = self.scores(features_BD)
         sampled = self.config.sample_actions if epsilon is None else self.stochastic()
         if sampled:
-            chosen_B = torch.distributions.Categorical(logits=scores_BA).sample()
+            policy_BA = torch.softmax(scores_BA, dim=-1)
+            chosen_B = torch.multinomial(policy_BA, 1).squeeze(-1)
         else:
             chosen_B = scores_BA.argmax(-1)
         if epsilon:

@@ -27,10 +27,12 @@ class Positions(nn.Module):
 
     def __init__(self, width: int, length: int):
         super().__init__()
-        frequency = 10000.0 ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
-        angle = torch.arange(length, dtype=torch.float64)[:, None] * frequency
-        # Not a buffer: casting a module to double precision would keep what single had rounded.
-        self._exact_SD = torch.cat([angle.sin(), angle.cos()], dim=-1)
+        # Also where this is built in inference mode: it is trained with afterwards.
+        with torch.inference_mode(False), torch.no_grad():
+            frequency = 10000.0 ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
+            angle = torch.arange(length, dtype=torch.float64)[:, None] * frequency
+            # Not a buffer: casting to double precision would keep what single had rounded.
+            self._exact_SD = torch.cat([angle.sin(), angle.cos()], dim=-1)
         self._rounded: dict[tuple[torch.dtype, torch.device], Tensor] = {}
 
     def turned(self, a_BHLD: Tensor, start: int | Tensor) -> Tensor:
@@ -62,7 +64,8 @@ class Positions(nn.Module):
     def _table(self, like: Tensor) -> Tensor:
         key = (like.dtype, like.device)
         if key not in self._rounded:
-            self._rounded[key] = self._exact_SD.to(like.device, like.dtype)
+            with torch.inference_mode(False):
+                self._rounded[key] = self._exact_SD.to(like.device, like.dtype)
         return self._rounded[key]
 
 

@@ -52,11 +52,19 @@ def _run(
     from retain.tokens import StepTokenConfig
     from retain.training.config import OnlineRunConfig, OnlineTrainConfig
 
-    agent = A2CConfig(hidden=(), skip=True, sample_actions=True, tokens=StepTokenConfig(layers=2))
+    published = budget == "published"
+    agent = A2CConfig(
+        hidden=(),
+        skip=True,
+        sample_actions=True,
+        tokens=StepTokenConfig(layers=2),
+        # Within one episode, the steps before a reward at the end always look bad.
+        normalize="episode" if published else "batch",
+    )
     train = OnlineTrainConfig(
         episodes=10_000,
-        num_envs=1 if budget == "published" else 16,
-        learning_rate=1e-3,
+        num_envs=1 if published else 16,
+        learning_rate=1e-3 if published else 3e-3,
         evaluate_every=None,
         log_every=100 * steps,
         checkpoint_every=2000 * steps,

@@ -131,11 +131,14 @@ class _Round:
         steps["observation"].append(self.observation)
         # Before the first step of a stretch, the state is not given away: the memory is wanted.
         donate = False
+        # Tensors made in inference mode cannot be trained from, and a later stretch is.
+        quietly = torch.inference_mode if num_steps is None else torch.no_grad
         while self.running.any() and (num_steps is None or len(steps["mask"]) < num_steps):
             if num_steps is None and self.running.sum() * 2 <= len(self.tracked):
                 self._drop()
             steps["mask"].append(self.running.copy())
-            terminated = self._step(donate)
+            with quietly():
+                terminated = self._step(donate)
             donate = True
             steps["observation"].append(self.observation)
             steps["action"].append(self.action)
@@ -155,7 +158,6 @@ class _Round:
         self.state = self.state.rows(torch.as_tensor(kept, device=self.device))
         self.tracked = self.tracked[kept]
 
-    @torch.no_grad()
     def _step(self, donate: bool) -> Array:
         rows = self.tracked
         chosen, _, self.state = self.agent.act(

@@ -1,0 +1,57 @@
+"""bsuite's memory length and memory size with A2C, beside the published table.
+
+    python benchmarks/memory_chain.py
+
+10,000 episodes for each run, sixteen at a time, and an update for each sixteen; three seeds. The
+published runs cover 23 lengths and 17 sizes with an update after each episode; here is a choice of
+them that shows the curves.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from common import Experiment, run_all
+
+SUITE = "memory_chain"
+LENGTHS = (3, 7, 13, 19, 30, 60, 100)
+SIZES = (1, 3, 5, 10, 20)
+#: The published names of the architectures, and what they are in truth.
+PUBLISHED = {
+    "memoryless": "No Memory",
+    "lstm": "LSTM",
+    "transformer_xl": "Transformer-XL",
+    "gtrxl_recurrent": "GTrXL",
+    "rezero": "ReZero",
+    "universal": "Universal Transformer",
+    "integrated_recurrent": "Integrated Transformer",
+}
+#: What the published table does not have: genuine gates, and RATE online.
+OTHERS = ("gtrxl", "integrated", "gru", "gpt2", "rate")
+MODELS = (*PUBLISHED, *OTHERS)
+
+
+def experiment(task: str, value: int, model: str) -> Experiment:
+    name = {"memory_length": "--length", "memory_size": "--bits"}[task]
+    return Experiment(
+        label=model,
+        key=f"{task}-{value}-{model}",
+        recipe=f"{task}/a2c",
+        seeds=range(3),
+        flags=(name, str(value), "--model", model, "--train.no-tensorboard"),
+    )
+
+
+#: The settings of the table of all models come first.
+FIRST = [("memory_length", 13), ("memory_size", 5)]
+SETTINGS = [("memory_length", n) for n in LENGTHS] + [("memory_size", n) for n in SIZES]
+SETTINGS = FIRST + [setting for setting in SETTINGS if setting not in FIRST]
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--jobs", type=int, default=2, help="runs at a time, each on one thread")
+    jobs = parser.parse_args().jobs
+    for setting in SETTINGS:  # all seeds of one before the next, so that what there is is whole
+        run_all(SUITE, [experiment(*setting, model) for model in MODELS], jobs)

@@ -1,0 +1,49 @@
+"""Memory-RL's tasks: how long each memory remembers, and how far back it assigns credit.
+
+    python benchmarks/memory_rl.py
+
+DQN on the T-Mazes and SAC-Discrete on the pixel tasks, with an LSTM and with GPT-2, by the recipes'
+short budgets: at most 10,000 episodes, where the authors play 6,700 to 40,000, and one update for
+fifty steps instead of for four. A T-Maze run ends once 100 episodes bring 0.995 on average.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from common import Experiment, run_all
+
+SUITE = "memory_rl"
+SEEDS = range(3)
+
+#: Recipe and length, in the order in which they are run.
+TASKS = (
+    ("passive_tmaze/dqn", 50),
+    ("active_tmaze/dqn", 20),
+    ("visual_match/sac_discrete", 60),
+    ("key_to_door/sac_discrete", 60),
+    ("passive_tmaze/dqn", 250),
+    ("active_tmaze/dqn", 50),
+)
+MODELS = ("lstm", "gpt2")
+
+
+def experiment(recipe: str, length: int, model: str, seeds: range = SEEDS) -> Experiment:
+    task = recipe.split("/")[0]
+    return Experiment(
+        label=model,
+        key=f"{task}-{length}-{model}",
+        recipe=recipe,
+        seeds=seeds,
+        flags=("--length", str(length), "--model", model, "--train.no-tensorboard"),
+    )
+
+
+EXPERIMENTS = [experiment(*task, model) for task in TASKS for model in MODELS]
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--jobs", type=int, default=2, help="runs at a time, each on one thread")
+    run_all(SUITE, EXPERIMENTS, parser.parse_args().jobs)
