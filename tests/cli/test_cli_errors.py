@@ -209,7 +209,7 @@ def test_settings_that_do_not_fit(
         ("memory_length/a2c", ["--model", "lsmt"], "unknown model 'lsmt'; did you mean lstm"),
         (
             "memory_length/a2c",
-            ["--agent.num-steps", "2"],
+            ["--agent.num-steps", "2", "--agent.normalize", "episode"],
             "agent.normalize episode needs whole episodes; give batch or none",
         ),
         (
