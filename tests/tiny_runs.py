@@ -11,8 +11,19 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
+from retain.agents.a2c import A2CConfig
+from retain.agents.dqn import DQNConfig
+from retain.agents.online import OnlineAgentConfig
+from retain.agents.sac_discrete import SACDiscreteConfig
+from retain.evaluation import EnvironmentConfig, EvaluationConfig
+from retain.memory import ModelConfig
+from retain.models.gpt2 import GPT2Config
+from retain.models.lstm import LSTMConfig
+from retain.models.rate import RATEConfig
+from retain.nn.valve import ValveConfig
 from retain.recipes import recipe
-from retain.training.config import RunConfig
+from retain.tokens import StepTokenConfig
+from retain.training.config import OnlineRunConfig, OnlineTrainConfig, RunConfig
 
 #: Flags that make any recipe tiny; SIZE only those of transformers that read segments.
 FLAGS = (
@@ -23,6 +34,17 @@ FLAGS = (
     "--model.width=16",
     "--model.num-layers=1",
     "--evaluation.episodes=4",
+)
+#: Flags that make any recipe that learns by acting tiny.
+ONLINE_FLAGS = (
+    "--train.episodes=5",
+    "--train.num-envs=2",
+    "--train.random-episodes=2",
+    "--train.batch-size=2",
+    "--train.num-threads=1",
+    "--train.no-tensorboard",
+    "--model.width=32",
+    "--evaluation.episodes=2",
 )
 SIZE = ("--context-length=4", "--model.num-heads=1", "--model.head-width=16")
 
@@ -53,6 +75,71 @@ def tiny(
     )
 
 
+#: Agents and models of tiny online runs, by name.
+ONLINE_AGENTS: dict[str, type[OnlineAgentConfig]] = {
+    "dqn": DQNConfig,
+    "sac_discrete": SACDiscreteConfig,
+    "a2c": A2CConfig,
+}
+ONLINE_MODELS: dict[str, ModelConfig] = {
+    "lstm": LSTMConfig(width=16),
+    "gpt2": GPT2Config(width=16, context_length=40, dropout=0.2),
+    "rate": RATEConfig(
+        width=16,
+        num_layers=1,
+        num_heads=1,
+        head_width=16,
+        context_length=2,
+        num_memory_tokens=2,
+        dropout=0.1,
+        valve=ValveConfig(kind="quantized_gate", activation="identity"),
+    ),
+}
+
+
+def tiny_online(
+    agent: str = "dqn",
+    model: str = "lstm",
+    environment: str = "retain/PassiveTMaze-v0",
+    kwargs: dict[str, Any] | None = None,
+    *,
+    settings: dict[str, Any] | None = None,
+    evaluation: dict[str, Any] | None = None,
+    **train: Any,
+) -> OnlineRunConfig:
+    """Returns a tiny run that learns by acting.
+
+    Args:
+        agent: Name of the agent.
+        model: Name of the model, one of `ONLINE_MODELS`.
+        environment: Id of the environment.
+        kwargs: Its options; by default a corridor of 3, whose episodes have 4 steps.
+        settings: Of the agent.
+        evaluation: Of the evaluations.
+        **train: Of the training.
+    """
+    if kwargs is None:
+        kwargs = {"corridor_length": 3}
+    usual: dict[str, Any] = {
+        "episodes": 24,
+        "num_envs": 4,
+        "batch_size": 4,
+        "random_episodes": 3,
+        "num_threads": 1,
+        "tensorboard": False,
+        "evaluate_every": None,
+        "log_every": 1,
+    }
+    tokens = StepTokenConfig(action_width=4, reward_width=2)
+    return OnlineRunConfig(
+        environment=EnvironmentConfig(id=environment, kwargs=kwargs),
+        model=ONLINE_MODELS[model],
+        agent=ONLINE_AGENTS[agent](**{"hidden": (16,), "tokens": tokens, **(settings or {})}),
+        train=OnlineTrainConfig(**{**usual, **train}),
+        evaluation=EvaluationConfig(**{"episodes": 4, **(evaluation or {})}),
+    )
+
+
 def weights(run: Path, checkpoint: str = "last") -> dict[str, torch.Tensor]:
     """Returns the weights in a checkpoint."""
     return load_file(run / "checkpoints" / checkpoint / "model.safetensors")
@@ -70,7 +157,7 @@ def metrics(run: Path) -> list[dict[str, Any]]:
     """Returns the lines of a run's metrics without what depends on the clock."""
     lines = (run / "metrics.jsonl").read_text().splitlines()
     return [
-        {k: v for k, v in json.loads(line).items() if k != "train/updates_per_second"}
+        {k: v for k, v in json.loads(line).items() if not k.endswith("_per_second")}
         for line in lines
     ]
 

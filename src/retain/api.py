@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -69,7 +70,14 @@ def train(
     else:
         dataset = preparation.dataset_of(config)
         run = preparation.start(config, folder, dataset)
-    return _finish(run, dataset, report, final_evaluation)
+    try:
+        return _finish(run, dataset, report, final_evaluation)
+    except ConfigError:
+        # Settings that do not fit the first episodes: nothing was learned that could be gone on
+        # with, and the name is free for a run with other settings.
+        if not (folder / "checkpoints").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def resume(

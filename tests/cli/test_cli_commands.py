@@ -15,7 +15,7 @@ from retain import __version__
 from retain.cli.main import COMMANDS, main
 from retain.recipes import RECIPES
 from retain.report.results import load_results
-from tiny_runs import FLAGS, SIZE, assert_same_runs, evaluations, metrics
+from tiny_runs import FLAGS, ONLINE_FLAGS, SIZE, assert_same_runs, evaluations, metrics
 
 PNG = b"\x89PNG"
 
@@ -40,14 +40,74 @@ def test_train_left_everything_there(trained: Path) -> None:
     assert [line["step"] for line in metrics(trained)] == [2, 4, 6, 6, 8, 10, 12, 12]
 
 
-@pytest.mark.parametrize("name", RECIPES.names())
+#: The shortest form of each task that is learned by acting.
+ONLINE = {
+    "passive_tmaze/dqn": ["--length=3"],
+    "active_tmaze/dqn": ["--length=3"],
+    "visual_match/sac_discrete": ["--length=2"],
+    "key_to_door/sac_discrete": ["--length=2"],
+    "memory_length/a2c": ["--length=3"],
+    "memory_size/a2c": ["--bits=2"],
+    "distributed_memory/a2c": ["--length=4", "--bits=3"],
+}
+# Other tests may have registered recipes of examples by now.
+OWN_RECIPES = [n for n in RECIPES.names() if RECIPES.get(n).__module__.startswith("retain.")]
+
+
+@pytest.mark.parametrize("name", OWN_RECIPES)
 def test_every_recipe_trains_by_the_command(name: str, tmp_path: Path) -> None:
-    size = SIZE[:2] if name == "tmaze/decision_transformer" else SIZE
-    command = ["train", name, "--no-evaluation", "--runs", str(tmp_path), "--train.updates=2"]
-    assert main([*command, *size, *FLAGS, "--train.evaluate-every", "None"]) == 0
-    folder = tmp_path / f"{name.replace('/', '-')}-seed0"
-    assert (folder / "checkpoints" / "last" / "model.safetensors").exists()
-    assert evaluations(folder) == []
+    command = ["train", name, "--no-evaluation", "--runs", str(tmp_path)]
+    if name in ONLINE:
+        flags, folder = [*ONLINE[name], *ONLINE_FLAGS], f"{name.replace('/', '-')}-lstm-seed0"
+    else:
+        size = SIZE[:2] if name == "tmaze/decision_transformer" else SIZE
+        flags, folder = [*size, *FLAGS, "--train.updates=2"], f"{name.replace('/', '-')}-seed0"
+    assert main([*command, *flags, "--train.evaluate-every", "None"]) == 0
+    assert (tmp_path / folder / "checkpoints" / "last" / "model.safetensors").exists()
+    assert evaluations(tmp_path / folder) == []
+
+
+def test_an_online_run_by_the_commands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for model in ("gru", "gpt2"):
+        flags = ["--model", model, "--length", "3", "--train.env-steps", "16"]
+        more = ["--train.evaluate-every", "8", "--train.log-every", "4", "--seed", "3"]
+        assert main(["train", "passive_tmaze/dqn", *flags, *ONLINE_FLAGS, *more]) == 0
+        name = f"passive_tmaze-dqn-{model}-seed3"
+        output = capsys.readouterr().out
+        assert "passive_tmaze/dqn  step 16" in output
+        assert f"run folder: runs/{name}" in output
+    run = Path("runs") / name
+    config, before = json.loads((run / "config.json").read_text()), metrics(run)
+    assert config["model"]["name"] == "gpt2"
+    assert (config["train"]["env_steps"], config["train"]["episodes"]) == (16, 5)
+    assert before[-1]["env_steps"] == 16
+    assert [r["step"] for r in evaluations(run)] == [16]
+
+    assert main(["resume", str(run)]) == 0
+    assert "success" in capsys.readouterr().out
+    assert metrics(run) == before
+    longer = ["--option", "corridor_length=5", "--episodes", "3", "--checkpoint", "best"]
+    assert main(["evaluate", str(run), *longer]) == 0
+    record = evaluations(run)[-1]
+    assert (record["kwargs"]["corridor_length"], record["lengths"]) == (5, [6, 6, 6])
+    assert main(["info", str(run)]) == 0
+    output = capsys.readouterr().out
+    for word in ("gpt2", "training: env steps", "training: episodes", "step-000016"):
+        assert word in output
+    curves = ["plot", "curves", "runs/*", "--x", "env_steps", "--group", "model"]
+    assert main([*curves, "--key", "eval/return", "--out", "a.csv"]) == 0
+    rows = Path("a.csv").read_text().splitlines()[1:]
+    assert {row.split(",")[1] for row in rows} == {"gru", "gpt2"}
+    assert main([*curves, "--out", "a.png"]) == 0
+    final = ["plot", "final", "runs/*", "--parameter", "corridor_length", "--out", "b.png"]
+    assert main(final) == 0
+    assert Path("a.png").read_bytes().startswith(PNG)
+    assert Path("b.png").read_bytes().startswith(PNG)
+    assert main(["info", "passive_tmaze/dqn"]) == 0
+    assert '"corridor_length": 50' in capsys.readouterr().out
 
 
 def test_evaluate_prints_a_table_and_writes_json(

@@ -14,8 +14,10 @@ from safetensors.torch import load_file, save_file
 
 from retain.cli.main import main
 from retain.collection import CollectConfig, collect
+from retain.recipes import RECIPES
 from retain.training import offline
-from tiny_runs import FLAGS, SIZE, metrics, poison
+from retain.training.config import OnlineRunConfig
+from tiny_runs import FLAGS, ONLINE_FLAGS, SIZE, metrics, poison, tiny_online
 
 Refused = Callable[..., str]
 
@@ -178,6 +180,82 @@ def test_settings_that_do_not_fit(
     monkeypatch.setitem(sys.modules, "wandb", None)
     assert match in refused(*train(*flags))
     assert not (here / "made").exists()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "flags", "match"),
+    [
+        (
+            "passive_tmaze/dqn",
+            ["--train.sequence-length", "9"],
+            "no episode in the replay has 9 steps, the longest has 4; lower --train.sequence-len",
+        ),
+        (
+            "passive_tmaze/dqn",
+            ["--train.replay-capacity", "4"],
+            "an episode of 4 steps does not fit into a replay of 4; raise --train.replay-capacity",
+        ),
+        (
+            "visual_match/sac_discrete",
+            ["--train.replay-capacity", str(10**15)],
+            "a replay of 1,000,000,000,000,000 steps needs",
+        ),
+        ("passive_tmaze/dqn", ["--train.updates-per-step", "0"], "updates_per_step must be above"),
+        (
+            "memory_length/a2c",
+            ["--train.episodes", "None"],
+            "training would not end; give train.env_steps or train.episodes",
+        ),
+        ("memory_length/a2c", ["--model", "lsmt"], "unknown model 'lsmt'; did you mean lstm"),
+        (
+            "memory_length/a2c",
+            ["--agent.num-steps", "2", "--agent.normalize", "episode"],
+            "agent.normalize episode needs whole episodes; give batch or none",
+        ),
+        (
+            "passive_tmaze/dqn",
+            ["--budget", "published"],
+            "there is no published budget for passive_tmaze of length 3, only for 50, 100, 250",
+        ),
+        ("passive_tmaze/dqn", ["--length=-3"], "length must be at least 1, not -3"),
+        ("memory_length/a2c", ["--length=0"], "length must be at least 1, not 0"),
+        ("memory_length/a2c", ["--train.num-envs", "0"], "num_envs must be at least 1, not 0"),
+        ("memory_length/a2c", ["--train.accelerator", "abacus"], "train.accelerator=abacus"),
+        ("memory_length/a2c", ["--environment.id", "Nothing-v0"], "unknown environment 'Nothing"),
+        ("passive_tmaze/dqn", ["--model.width", "8"], "leave something of the model's width 8"),
+    ],
+)
+def test_online_settings_that_do_not_fit(
+    here: Path, refused: Refused, recipe: str, flags: list[str], match: str
+) -> None:
+    where = ["--length=3", "--runs", "made", "--name", "new", "--train.evaluate-every=None"]
+    assert match in refused("train", recipe, *where, *ONLINE_FLAGS, *flags)
+    assert not any((here / "made").rglob("*")), "something was left"
+
+
+@pytest.mark.parametrize("agent", ["dqn", "a2c", "sac_discrete"])
+def test_actions_that_are_not_discrete(
+    here: Path, refused: Refused, agent: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RECIPES, "_entries", dict(RECIPES._entries))
+
+    @RECIPES.register("swing/up")
+    def swing() -> OnlineRunConfig:
+        return tiny_online(agent, environment="Pendulum-v1", kwargs={})
+
+    line = refused("train", "swing/up", "--runs", "made")
+    assert f"agent '{agent}' needs discrete actions, but the environment's are Box" in line
+    assert "wrap the environment" in line
+    assert not (here / "made").exists()
+
+
+def test_an_online_loss_that_is_not_a_number(here: Path, refused: Refused) -> None:
+    flags = [*ONLINE_FLAGS, "--length=3", "--runs", "made", "--name", "new", "--no-evaluation"]
+    rate = ["--train.learning-rate=1e30", "--train.gradient-clip", "None"]
+    line = refused("train", "passive_tmaze/dqn", *flags, *rate, "--train.updates-per-step=1")
+    assert "not a number at update" in line
+    assert "Train anew with a lower --train.learning-rate" in line
+    assert "no whole checkpoint" in refused("evaluate", "made/new")
 
 
 def test_data_of_another_environment(here: Path, refused: Refused) -> None:

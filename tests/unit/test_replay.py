@@ -113,6 +113,10 @@ def test_what_cannot_be_kept_or_drawn_is_said_in_one_line(monkeypatch):
     monkeypatch.setattr(replay_module, "available_memory", lambda: 1000)
     with pytest.raises(ConfigError, match=r"lower --train\.replay-capacity"):
         replay_of(1_000_000)
+    # Where it is not known what is free, the machine says so itself.
+    monkeypatch.setattr(replay_module, "available_memory", lambda: 2**62)
+    with pytest.raises(ConfigError, match=r"they cannot be had; lower --train.replay-capacity"):
+        replay_of(10**15)
 
 
 def test_free_memory_is_known_or_taken_for_plenty(monkeypatch):

@@ -13,7 +13,12 @@ import pytest
 
 from retain.core.errors import ConfigError, RunError
 from retain.recipes import RECIPES, recipe
-from retain.training.config import TrainConfig, config_from_dict, config_to_dict
+from retain.training.config import (
+    OnlineRunConfig,
+    TrainConfig,
+    config_from_dict,
+    config_to_dict,
+)
 from retain.training.runs import Run, default_name
 from tiny_runs import tiny
 
@@ -106,7 +111,9 @@ def test_every_recipe_goes_through_json(name: str) -> None:
     config = replace(recipe(name), seed=3)
     text = json.dumps(config_to_dict(config))
     assert config_from_dict(json.loads(text)) == config
-    assert default_name(config) == f"{name.replace('/', '-')}-seed3"
+    # A recipe that learns by acting leaves the model open, so its runs are named after that too.
+    model = f"-{config.model.registered_name}" if isinstance(config, OnlineRunConfig) else ""
+    assert default_name(config) == f"{name.replace('/', '-')}{model}-seed3"
 
 
 def test_a_run_without_recipe_is_named_after_its_model() -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
 import inspect
+import io
 import typing
 from pathlib import Path
 from typing import Any
@@ -73,7 +76,8 @@ def parse(name: str, arguments: list[str]) -> tuple[Any, Any]:
     own = {"name", "runs", "no_evaluation"}
     chosen = {k: v for k, v in vars(options).items() if k not in own}
     config = recipe(name, **chosen)
-    config = tyro.cli(
+    read = functools.partial(
+        tyro.cli,
         type(config),
         default=config,
         args=arguments if wants_help else rest,
@@ -81,7 +85,23 @@ def parse(name: str, arguments: list[str]) -> tuple[Any, Any]:
         description=inspect.getdoc(function),
         config=(tyro.conf.AvoidSubcommands,),
     )
-    return options, config
+    if wants_help:
+        return options, read()
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            return options, read()
+    except SystemExit as ended:
+        _raise_own(ended)
+        return options, read()  # which says what is wrong, and exits
+
+
+def _raise_own(ended: BaseException) -> None:
+    """Raises the setting's own error if that made the parser exit: it has one line."""
+    cause: BaseException | None = ended
+    while cause is not None:
+        if isinstance(cause, RetainError):
+            raise cause from None
+        cause = cause.__context__
 
 
 def _options(function: Any) -> tuple[type, str]:

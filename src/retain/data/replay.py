@@ -73,19 +73,24 @@ class EpisodeReplay:
         self.capacity = capacity
         self.sequence_length = sequence_length
         shapes = [(space.shape or (), space.dtype) for space in (observation_space, action_space)]
-        needed = capacity * sum(int(np.prod(s)) * np.dtype(d).itemsize for s, d in shapes)
+        # Beside them, a reward and a mark of the end.
+        needed = capacity * (5 + sum(int(np.prod(s)) * np.dtype(d).itemsize for s, d in shapes))
         free = available_memory()
-        if needed > free:
-            raise ConfigError(
-                f"a replay of {capacity:,} steps needs {needed / 2**30:.1f} GiB, but "
-                f"{free / 2**30:.1f} GiB are free; lower --train.replay-capacity"
+        try:
+            if needed > free:
+                raise MemoryError
+            # Zeros are not given real memory before they are written to.
+            self._observation, self._action = (
+                np.zeros((capacity, *shape), dtype=dtype) for shape, dtype in shapes
             )
-        # Zeros are not given real memory before they are written to.
-        self._observation, self._action = (
-            np.zeros((capacity, *shape), dtype=dtype) for shape, dtype in shapes
-        )
-        self._reward = np.zeros(capacity, dtype=np.float32)
-        self._terminated = np.zeros(capacity, dtype=np.bool_)
+            self._reward = np.zeros(capacity, dtype=np.float32)
+            self._terminated = np.zeros(capacity, dtype=np.bool_)
+        except MemoryError:
+            found = f"{free / 2**30:.1f} GiB are free" if needed > free else "they cannot be had"
+            raise ConfigError(
+                f"a replay of {capacity:,} steps needs {needed / 2**30:.1f} GiB, but {found}; "
+                "lower --train.replay-capacity"
+            ) from None
         self._episodes: deque[tuple[int, int]] = deque()  # first place and number of steps
         self._next = 0
         self._used = 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from retain.recipes import RECIPES
-from retain.recipes.presets import model_config
+from retain.recipes.presets import check_size, model_config
 
 if TYPE_CHECKING:
     from retain.training.config import OnlineRunConfig
@@ -22,6 +22,7 @@ def memory_length(
     *, length: int = 10, model: str = "lstm", budget: Budget = "short"
 ) -> OnlineRunConfig:
     """Bsuite's memory length with A2C: remember one bit for `length` steps."""
+    check_size("length", length)
     kwargs = {"memory_length": length, "num_bits": 1}
     return _run("memory_length/a2c", "MemoryLength", kwargs, length + 2, model, budget)
 
@@ -38,6 +39,7 @@ def distributed_memory(
     *, length: int = 10, bits: int = 5, model: str = "lstm", budget: Budget = "short"
 ) -> OnlineRunConfig:
     """Distributed memory with A2C: the majority of `bits` bits shown at scattered steps."""
+    check_size("length", length)
     kwargs = {"memory_length": length, "num_bits": bits}
     return _run("distributed_memory/a2c", "DistributedMemory", kwargs, length + 1, model, budget)
 

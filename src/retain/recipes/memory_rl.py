@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from retain.core.errors import ConfigError
 from retain.recipes import RECIPES
-from retain.recipes.presets import model_config
+from retain.recipes.presets import check_size, model_config
 
 if TYPE_CHECKING:
     from retain.agents.online import OnlineAgentConfig
@@ -80,6 +80,7 @@ def _tmaze(
     model: str,
     budget: Budget,
 ) -> OnlineRunConfig:
+    check_size("length", length)
     from retain.agents.dqn import DQNConfig
     from retain.tokens import StepTokenConfig
     from retain.training.config import OnlineTrainConfig
@@ -117,6 +118,7 @@ def _tmaze(
 def _pixels(
     task: str, env: str, length: int, steps: int, model: str, budget: Budget
 ) -> OnlineRunConfig:
+    check_size("length", length)
     from retain.agents.sac_discrete import SACDiscreteConfig
     from retain.training.config import OnlineTrainConfig
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+from retain.core.errors import ConfigError
+
 if TYPE_CHECKING:
     from retain.memory import ModelConfig
 
@@ -53,3 +55,13 @@ def model_config(
         valve = ValveConfig(kind="quantized_gate", activation="identity")
         wanted |= {"cache_length": 0, "feed_forward": None, "valve": valve}
     return config_class(width=width, **{k: v for k, v in wanted.items() if k in known})
+
+
+def check_size(name: str, value: int) -> None:
+    """Checks a size of the task that others are made of; the environment checks it further.
+
+    Raises:
+        ConfigError: If it is not positive.
+    """
+    if value < 1:
+        raise ConfigError(f"{name} must be at least 1, not {value}")

@@ -62,15 +62,18 @@ class _Averages:
         self.clear()
 
     def clear(self) -> None:
-        self._sums: dict[str, float] = {}
-        self._counts: dict[str, int] = {}
+        self.sums: dict[str, float] = {}
+        self.counts: dict[str, int] = {}
+        self.start_clock()
+
+    def start_clock(self) -> None:
         self.since = time.perf_counter()
         self.env_steps = self.updates = 0
 
     def add(self, name: str, values: Any) -> None:
         array = np.asarray(values, dtype=np.float64)
-        self._sums[name] = self._sums.get(name, 0.0) + float(array.sum())
-        self._counts[name] = self._counts.get(name, 0) + array.size
+        self.sums[name] = self.sums.get(name, 0.0) + float(array.sum())
+        self.counts[name] = self.counts.get(name, 0) + array.size
 
     def episodes(self, ended: Episodes) -> None:
         self.add("train/return", ended.return_B)
@@ -80,7 +83,7 @@ class _Averages:
 
     def means(self) -> dict[str, float]:
         seconds = max(time.perf_counter() - self.since, 1e-9)
-        means = {k: self._sums[k] / self._counts[k] for k in self._sums if self._counts[k]}
+        means = {k: self.sums[k] / self.counts[k] for k in self.sums if self.counts[k]}
         means["train/env_steps_per_second"] = self.env_steps / seconds
         means["train/updates_per_second"] = self.updates / seconds
         return means
@@ -136,14 +139,13 @@ class _Trainer:
             weight_decay=self.settings.weight_decay,
         )
         self.trained = trained
-        self.progress = _Progress()
+        self.progress, self.averages = _Progress(), _Averages()
         self.replay = replay_of(config, self.agent)
         self._restore(optimiser)
         self.module, self.optimiser = self.fabric.setup(self.agent, optimiser)
         self.collector = Collector(self.agent, config.environment, config.seed)
         plain = config_to_dict(config)
         self.logger = open_loggers(run.folder, self.settings, plain, self.progress.env_steps)
-        self.averages = _Averages()
 
     # -- the loop --------------------------------------------------------------------------------
 
@@ -158,7 +160,7 @@ class _Trainer:
     def _train(self) -> None:
         settings, progress = self.settings, self.progress
         began = time.perf_counter() - progress.seconds
-        self.averages.clear()
+        self.averages.start_clock()
         while not self._finished():
             before = progress.env_steps
             if self.replay is not None:
@@ -236,7 +238,7 @@ class _Trainer:
             progress.collecting += time.perf_counter() - start
             self._count_steps(stretch.batch, stretch.ended)
             self.agent.train()
-            self._update(stretch.batch, stretch.memory.detach())
+            self._update(stretch.batch, stretch.memory)
             self.agent.train(self.settings.dropout_in_collection)
             start = time.perf_counter()
 
@@ -362,6 +364,8 @@ class _Trainer:
         training = {
             "optimiser": self.optimiser.state_dict(),
             "progress": vars(self.progress),
+            # A checkpoint may come between two lines of metrics.
+            "averages": {"sums": self.averages.sums, "counts": self.averages.counts},
             "random": checkpoints.random_state(),
             "replay": None if self.replay is None else _as_tensors(self.replay.state_dict()),
         }
@@ -380,6 +384,7 @@ class _Trainer:
         try:
             optimiser.load_state_dict(state["optimiser"])
             self.progress = _Progress(**state["progress"])
+            vars(self.averages).update(state["averages"])
             checkpoints.restore_random_state(state["random"])
             if self.replay is not None:
                 self.replay.load_state_dict(state["replay"])

@@ -1,0 +1,123 @@
+"""Recipes that learn by acting: every one gives a whole configuration with every model."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from retain.agents.a2c import A2CConfig
+from retain.agents.dqn import DQNConfig
+from retain.agents.sac_discrete import SACDiscreteConfig
+from retain.core.errors import ConfigError, UnknownNameError
+from retain.envs import make
+from retain.models import MODELS
+from retain.recipes import RECIPES, recipe
+from retain.recipes.memory_rl import EPISODES
+from retain.recipes.presets import model_config
+from retain.training.config import OnlineRunConfig, config_from_dict, config_to_dict
+from retain.training.preparation import start_online
+
+NAMES = [
+    name for name in RECIPES.names()
+    if name.split("/")[-1] in ("dqn", "sac_discrete", "a2c")
+    and RECIPES.get(name).__module__.startswith("retain.")
+]  # fmt: skip
+OWN_MODELS = [name for name in MODELS.names() if MODELS.get(name).__module__.startswith("retain.")]
+
+
+def made(name: str, **arguments: Any) -> OnlineRunConfig:
+    config = recipe(name, **arguments)
+    assert isinstance(config, OnlineRunConfig)
+    return config
+
+
+def test_there_are_seven() -> None:
+    assert len(NAMES) == 7
+    assert all(inspect.getdoc(RECIPES.get(name)) for name in NAMES)
+
+
+@pytest.mark.parametrize("budget", ["short", "published"])
+@pytest.mark.parametrize("name", NAMES)
+def test_every_model_and_budget_gives_a_run_that_can_begin(
+    name: str, budget: str, tmp_path: Path
+) -> None:
+    for model in OWN_MODELS:
+        config = made(name, model=model, budget=budget)
+        assert (config.recipe, config.model.registered_name) == (name, model)
+        assert config_from_dict(config_to_dict(config)) == config
+        if model in ("lstm", "gpt2", "rate"):
+            start_online(config, tmp_path / model)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_models_look_back_over_the_whole_episode(name: str) -> None:
+    """The steps that the sizes are made of are those of the environment's episodes."""
+    for arguments in ({}, {"bits": 3} if "size" in name else {"length": 7}):
+        config = made(name, model="gpt2", **arguments)
+        env = make(config.environment.id, **config.environment.kwargs)
+        env.reset(seed=0)
+        steps, over = 0, False
+        while not over:
+            _, _, terminated, truncated, _ = env.step(env.action_space.sample())
+            steps, over = steps + 1, terminated or truncated
+        env.close()
+        assert config.model.context_length >= steps + 1  # with that after the last step
+        assert config.model.context_length <= steps + 2
+        in_segments: Any = made(name, model="rate", **arguments).model
+        assert 2 <= -(-(steps + 1) // in_segments.context_length) <= 3
+        in_cache: Any = made(name, model="transformer_xl", **arguments).model
+        assert in_cache.cache_length >= steps + 1
+
+
+def test_published_settings_are_those_of_the_authors() -> None:
+    config = made("passive_tmaze/dqn", length=1500, budget="published")
+    assert isinstance(config.agent, DQNConfig)
+    assert config.train.episodes == 6_700 + 10
+    assert config.train.replay_capacity == 1_500_000
+    assert (config.train.num_envs, config.train.updates_per_step) == (1, 0.25)
+    assert config.train.learning_rate == 3e-4
+    assert config.model.width == 128
+    depth = {"active_tmaze/dqn": 2, "passive_tmaze/dqn": 1, "key_to_door/sac_discrete": 2}
+    for name, wanted in depth.items():
+        length = next(iter(EPISODES[name.split("/")[0]]))
+        model: Any = made(name, length=length, model="gpt2", budget="published").model
+        assert (model.num_layers, model.num_heads) == (wanted, wanted)
+        model = made(name, length=length, model="lstm", budget="published").model
+        assert model.num_layers == 1
+    assert isinstance(made("visual_match/sac_discrete").agent, SACDiscreteConfig)
+    config = made("memory_length/a2c", budget="published")
+    assert isinstance(config.agent, A2CConfig)
+    assert (config.train.num_envs, config.train.episodes) == (1, 10_000)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if not name.endswith("a2c")])
+def test_a_published_budget_of_an_unknown_length_is_refused(name: str) -> None:
+    task = name.split("/")[0]
+    with pytest.raises(ConfigError, match=f"no published budget for {task} of length 7, only for"):
+        recipe(name, length=7, budget="published")
+    for length in EPISODES[task]:
+        episodes = made(name, length=length, budget="published").train.episodes
+        assert episodes == EPISODES[task][length] + 10
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_cannot_be_is_refused(name: str) -> None:
+    with pytest.raises(UnknownNameError, match="unknown model 'lsmt'; did you mean"):
+        recipe(name, model="lsmt")
+    if "size" not in name:
+        for length in (0, -5):
+            with pytest.raises(ConfigError, match=f"length must be at least 1, not {length}"):
+                recipe(name, length=length)
+
+
+def test_sizes_go_to_the_models_that_have_them() -> None:
+    every = {name: model_config(name, width=24, steps=40, num_heads=2) for name in OWN_MODELS}
+    assert all(config.width == 24 for config in every.values())
+    for config in every.values():
+        assert getattr(config, "num_heads", 2) == 2
+        assert getattr(config, "head_width", 12) == 12
+    assert every["rate"].context_length == 14
+    assert every["gpt2"].context_length == 40

@@ -1,0 +1,378 @@
+"""Online training: budgets, updates, exploration, records, and that agents really learn."""
+
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from retain import api
+from retain.agents import AGENTS
+from retain.core.errors import ConfigError, MissingExtraError, TrainingError
+from retain.data.replay import EpisodeReplay
+from retain.training import online, preparation
+from retain.training.config import OnlineRunConfig, OnlineTrainConfig
+from retain.training.runs import Run
+from tiny_runs import metrics, poison, tiny_online, weights
+
+
+def train(config: OnlineRunConfig, runs: Path, **options: Any) -> tuple[Run, dict[str, Any]]:
+    run = api.train(config, runs=runs, name="run", final_evaluation=False, **options)
+    return run, run.results()["training"]
+
+
+def trainer(config: OnlineRunConfig, folder: Path) -> Any:
+    """A trainer of a new run that has done nothing yet."""
+    return online._Trainer(preparation.start_online(config, folder), None)
+
+
+# -- budgets -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("budget", "steps", "rounds"),
+    [
+        ({"env_steps": 20, "episodes": None}, 24, [3, 6]),  # to the end of the round
+        ({"env_steps": 24, "episodes": None}, 24, [3, 6]),
+        ({"episodes": 7}, 28, [3, 6, 7]),  # and no more episodes than that
+        ({"episodes": 2}, 8, [2]),
+        ({"env_steps": 13, "episodes": 7}, 24, [3, 6]),
+        ({"env_steps": 1000, "episodes": 7}, 28, [3, 6, 7]),
+    ],
+)
+@pytest.mark.parametrize("agent", ["dqn", "a2c"])
+def test_training_ends_when_a_budget_is_spent(
+    tmp_path: Path, agent: str, budget: dict[str, Any], steps: int, rounds: list[int]
+) -> None:
+    config = tiny_online(agent, num_envs=3, random_episodes=0, **budget)
+    told: list[int] = []
+    run, training = train(config, tmp_path, report=lambda at, _: told.append(at))
+    assert (training["env_steps"], training["episodes"]) == (steps, rounds[-1])
+    assert training["updates"] == (steps // 4 if agent == "dqn" else len(rounds))
+    lines = metrics(run.folder)
+    assert [line["episodes"] for line in lines] == rounds
+    assert [line["step"] for line in lines] == [line["env_steps"] for line in lines]
+    counted = "env_steps" if config.train.unit == "step" else "episodes"
+    assert told == [line[counted] for line in lines]
+    assert config.train.total == (budget.get("env_steps") or budget["episodes"])
+
+
+@pytest.mark.parametrize(("stop", "steps"), [(-100.0, 12), (100.0, 96)])
+def test_training_ends_once_its_return_is_good_enough(
+    tmp_path: Path, stop: float, steps: int
+) -> None:
+    config = tiny_online(evaluate_every=10, num_envs=3, stop_at_return=stop)
+    assert train(config, tmp_path)[1]["env_steps"] == steps
+
+
+@pytest.mark.parametrize("ratio", [0.02, 0.25, 0.3, 1.0, 1.7])
+def test_updates_are_as_many_as_the_steps_have_earned(tmp_path: Path, ratio: float) -> None:
+    config = tiny_online(updates_per_step=ratio, random_episodes=5, num_envs=4, episodes=23)
+    lines = metrics(train(config, tmp_path)[0].folder)
+    # The rounds of random episodes end where these end, and nothing is learned before.
+    assert [line["episodes"] for line in lines] == [4, 5, 9, 13, 17, 21, 23]
+    assert lines[0]["updates"] == 0
+    assert "train/loss" not in lines[0]
+    for line in lines[1:]:
+        assert 0 <= line["updates"] - ratio * line["env_steps"] < 1 + 1e-9
+    assert [line["train/epsilon"] == 1.0 for line in lines[:3]] == [True, True, True]
+
+
+def test_stretches_each_make_an_update(tmp_path: Path) -> None:
+    settings = {"num_steps": 3, "normalize": "none"}
+    config = tiny_online("a2c", kwargs={"corridor_length": 6}, settings=settings, episodes=8)
+    _, training = train(config, tmp_path)
+    assert training["env_steps"] == 8 * 7
+    assert training["updates"] == 2 * 3  # two rounds of seven steps
+
+
+def test_a_small_replay_forgets_the_oldest(tmp_path: Path) -> None:
+    run, _ = train(tiny_online(replay_capacity=23, episodes=21), tmp_path)
+    state = torch.load(run.folder / "checkpoints" / "last" / "training.pt", weights_only=True)
+    policy = run.load()
+    replay = EpisodeReplay(23, policy.observation_space, policy.action_space)
+    replay.load_state_dict(state["replay"])
+    assert (replay.num_episodes, replay.num_steps) == (4, 16)
+
+
+# -- exploration ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("last", "budget", "total"),
+    [
+        (None, {"episodes": 40}, 160),
+        (0.3, {"episodes": None, "env_steps": 120}, 120),
+        (0.0, {"episodes": 40, "env_steps": 100}, 100),
+        (0.0, {"episodes": 20, "env_steps": 1000}, 80),
+    ],
+)
+def test_epsilon_falls_in_a_line_after_the_random_episodes(
+    tmp_path: Path, last: float | None, budget: dict[str, Any], total: int
+) -> None:
+    config = tiny_online(random_episodes=6, exploration_fraction=0.5, final_epsilon=last, **budget)
+    lines = metrics(train(config, tmp_path)[0].folder)
+    last = 0.25 if last is None else last  # one action in an episode of four steps
+    before, steps = 0, 0
+    for line in lines:
+        done = min(1.0, (before - 24) / (0.5 * total))
+        expected = 1.0 if steps < 6 else 1.0 + (last - 1.0) * done
+        assert line["train/epsilon"] == pytest.approx(expected)
+        before, steps = line["env_steps"], line["episodes"]
+    assert lines[-1]["train/epsilon"] < 0.5
+
+
+def test_epsilon_may_fall_at_once_or_be_of_no_use(tmp_path: Path) -> None:
+    config = tiny_online(exploration_fraction=0.0, final_epsilon=0.125, random_episodes=0)
+    lines = metrics(train(config, tmp_path / "dqn")[0].folder)
+    assert [line["train/epsilon"] for line in lines][:3] == [1.0, 0.125, 0.125]
+    # What samples from its policy needs no epsilon.
+    lines = metrics(train(tiny_online("sac_discrete"), tmp_path / "sac")[0].folder)
+    assert [line["train/epsilon"] for line in lines][:3] == [1.0, 0.0, 0.0]
+    lines = metrics(train(tiny_online("a2c"), tmp_path / "a2c")[0].folder)
+    assert not any("train/epsilon" in line for line in lines)
+
+
+@pytest.mark.parametrize("agent", ["dqn", "a2c"])
+@pytest.mark.parametrize("dropout", [True, False])
+def test_dropout_while_collecting_is_as_told_and_on_while_learning(
+    tmp_path: Path, agent: str, dropout: bool
+) -> None:
+    config = tiny_online(agent, "gpt2", dropout_in_collection=dropout, episodes=8)
+    made = trainer(config, tmp_path / "run")
+    seen: dict[str, set[bool]] = {"act": set(), "forward": set()}
+
+    def watch(name: str) -> None:
+        method = getattr(made.agent, name)
+
+        def watched(*arguments: Any, **options: Any) -> Any:
+            seen[name].add(made.agent.training)
+            return method(*arguments, **options)
+
+        setattr(made.agent, name, watched)
+
+    for name in seen:
+        watch(name)
+    made.train()
+    assert seen == {"act": {dropout}, "forward": {True}}
+
+
+# -- updates -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("clip", [None, 0.001])
+def test_the_gradient_is_clipped_and_logged_as_it_was(tmp_path: Path, clip: float | None) -> None:
+    made = trainer(
+        tiny_online(gradient_clip=clip, random_episodes=0, num_envs=1, episodes=6), tmp_path / "run"
+    )
+    norms = []
+    step = made.optimiser.step
+
+    def watched() -> None:
+        found = [p.grad for p in made.trained if p.grad is not None]
+        norms.append(float(torch.nn.utils.get_total_norm(found)))
+        step()
+
+    made.optimiser.step = watched
+    made.train()
+    logged = [line["train/gradient_norm"] for line in metrics(made.run.folder)]
+    assert min(logged) > 0.01
+    assert max(norms) == pytest.approx(max(logged) if clip is None else clip, rel=1e-3)
+
+
+def test_every_part_learns_but_the_targets_follow(tmp_path: Path) -> None:
+    for agent, model in (("dqn", "rate"), ("sac_discrete", "rate"), ("a2c", "rate")):
+        settings = {"learn_temperature": True} if agent == "sac_discrete" else {}
+        config = tiny_online(
+            agent, model, kwargs={"corridor_length": 7}, settings=settings, learning_rate=0.01
+        )
+        folder = tmp_path / agent
+        new = preparation.start_online(config, folder / "new")
+        torch.manual_seed(config.seed)
+        before = new.policy().state_dict()
+        after = weights(train(config, folder)[0].folder)
+        same = [name for name in before if torch.equal(before[name], after[name])]
+        assert same == [], agent
+
+
+@pytest.mark.parametrize("agent", ["dqn", "a2c"])
+def test_what_is_not_a_number_ends_training_and_keeps_the_last_checkpoint(
+    tmp_path: Path, agent: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny_online(agent, checkpoint_every=16, random_episodes=0)
+    after_update = AGENTS.get(agent).after_update
+
+    def poisoned(self: Any) -> None:
+        after_update(self)
+        self.count = getattr(self, "count", 0) + 1
+        if self.count == (6 if agent == "dqn" else 2):
+            poison(self)
+
+    monkeypatch.setattr(AGENTS.get(agent), "after_update", poisoned)
+    where = "update 7" if agent == "dqn" else "update 3"
+    with pytest.raises(TrainingError, match=f"not a number at {where}; .*step-000016"):
+        train(config, tmp_path)
+    assert (tmp_path / "run" / "checkpoints" / "last").resolve().name == "step-000016"
+
+
+def test_a_gradient_that_is_not_a_number_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.nn.utils, "get_total_norm", lambda tensors: torch.tensor(math.inf))
+    message = "the gradient is not a number at update 1; .*Last good checkpoint: none yet"
+    with pytest.raises(TrainingError, match=message):
+        train(tiny_online(), tmp_path)
+
+
+# -- records -------------------------------------------------------------------------------------
+
+
+def test_evaluations_are_logged_and_the_best_is_kept(tmp_path: Path) -> None:
+    config = tiny_online(
+        "dqn", environment="retain/TMaze-v0", kwargs={"corridor_length": 3, "noise": "none"},
+        evaluate_every=20, checkpoint_every=30, keep_checkpoints=1, learning_rate=0.01,
+        evaluation={
+            "parameter": "corridor_length", "values": (2, 4), "values_in_training": (2, 3)
+        },
+    )  # fmt: skip
+    run = api.train(config, runs=tmp_path, name="run")
+    results = run.results()
+    training, lines = results["training"], metrics(run.folder)
+    tested = [line for line in lines if "eval/return/3" in line]
+    assert {"eval/return/2", "eval/return/3", "eval/success/2", "eval/success/3"} <= set(tested[0])
+    history = training["history"]
+    assert [entry["env_steps"] for entry in history] == [line["step"] for line in tested]
+    assert [entry["mean"] for entry in history] == [line["eval/success/3"] for line in tested]
+    assert [entry["return"] for entry in history] == [line["eval/return/3"] for line in tested]
+    assert [entry["updates"] for entry in history] == [line["updates"] for line in tested]
+    assert history[-1]["env_steps"] == training["env_steps"]  # one at the end
+    best = max(entry["mean"] for entry in history)
+    first = next(entry for entry in history if entry["mean"] == best)
+    assert training["best"] == best
+    links = {
+        p.name: p.readlink().name for p in (run.folder / "checkpoints").iterdir() if p.is_symlink()
+    }
+    last = f"step-{training['env_steps']:06d}"
+    assert links == {"last": last, "best": f"step-{first['env_steps']:06d}"}
+    assert {p.name for p in (run.folder / "checkpoints").glob("step-*")} == set(links.values())
+    assert [record["value"] for record in results["evaluations"]] == [2, 4]
+    assert {record["step"] for record in results["evaluations"]} == {training["env_steps"]}
+
+
+def test_the_summary_says_how_it_went(tmp_path: Path) -> None:
+    run, training = train(tiny_online(kwargs={"corridor_length": 5}, episodes=8), tmp_path)
+    assert set(training) == {
+        "env_steps", "episodes", "updates", "seconds", "seconds_collecting", "length", "best",
+        "history", "parameters",
+    }  # fmt: skip
+    assert (training["length"], training["best"], training["history"]) == (6, None, [])
+    assert 0 < training["seconds_collecting"] < training["seconds"]
+    policy: Any = run.load()
+    # The target network is not trained.
+    assert training["parameters"] == sum(p.numel() for p in policy.online.parameters())
+    keys = set(metrics(run.folder)[-1])
+    wanted = {"train/return", "train/length", "train/loss", "train/gradient_norm", "train/q"}
+    assert wanted | {"train/td_loss", "train/epsilon", "train/memory_cost"} <= keys
+
+
+def test_success_is_logged_where_it_is_known_and_speeds_always(tmp_path: Path) -> None:
+    config = tiny_online(environment="retain/TMaze-v0", tensorboard=True)
+    run, _ = train(config, tmp_path)
+    last = metrics(run.folder)[-1]
+    assert 0 <= last["train/success"] <= 1
+    text = (run.folder / "metrics.jsonl").read_text()
+    assert '"train/env_steps_per_second"' in text
+    assert '"train/updates_per_second"' in text
+    assert list((run.folder / "tensorboard").iterdir())
+
+
+# -- what does not fit ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"sequence_length": 5}, r"has 5 steps, the longest has 4; lower --train.sequence-length"),
+        ({"replay_capacity": 4}, r"4 steps does not fit .* raise --train.replay-capacity"),
+    ],
+)
+def test_settings_that_do_not_fit_the_episodes_leave_nothing(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        train(tiny_online(**changes), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_has_learned_is_kept_when_a_later_episode_does_not_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add = EpisodeReplay.add
+
+    def refusing(self: Any, *episode: Any) -> None:
+        if self.num_episodes == 10:
+            raise ConfigError("too long")
+        add(self, *episode)
+
+    monkeypatch.setattr(EpisodeReplay, "add", refusing)
+    with pytest.raises(ConfigError, match="too long"):
+        train(tiny_online(checkpoint_every=10), tmp_path)
+    assert (tmp_path / "run" / "checkpoints" / "last").exists()
+
+
+def test_a_resumed_run_is_never_taken_away(tmp_path: Path) -> None:
+    config = tiny_online(sequence_length=5)
+    run = preparation.start_online(config, tmp_path / "run")
+    with pytest.raises(ConfigError):
+        api.resume(run)
+    assert (tmp_path / "run" / "config.json").exists()
+
+
+def test_packages_that_are_missing_and_machines_that_are_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    for changes, error in (
+        ({"wandb": "project"}, MissingExtraError),
+        ({"accelerator": "abacus"}, ConfigError),
+    ):
+        with pytest.raises(error):
+            train(tiny_online(**changes), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_torch_refuses_is_said_as_a_setting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refusing(*arguments: Any) -> None:
+        raise ValueError("dropout probability has to be between 0 and 1")
+
+    from retain.agents.dqn import DQN
+
+    monkeypatch.setattr(DQN, "__init__", refusing)
+    with pytest.raises(ConfigError, match="the model cannot be built: dropout"):
+        train(tiny_online(), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"episodes": None}, "would not end; give train.env_steps or train.episodes"),
+        ({"updates_per_step": 0.0}, "updates_per_step must be above 0, not 0.0: nothing would"),
+        ({"num_envs": 0}, "num_envs must be at least 1"),
+        ({"env_steps": 0}, "env_steps must be at least 1"),
+        ({"sequence_length": 0}, "sequence_length must be at least 1"),
+        ({"replay_capacity": 0}, "replay_capacity must be at least 1"),
+        ({"evaluate_every": 0}, "evaluate_every must be at least 1"),
+        ({"random_episodes": -1}, "random_episodes must not be negative"),
+        ({"exploration_fraction": 1.5}, "exploration_fraction must be from 0 to 1"),
+        ({"final_epsilon": -0.1}, "final_epsilon must be from 0 to 1"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        OnlineTrainConfig(**settings)
