@@ -13,6 +13,8 @@ import argparse
 
 from common import Experiment, run_all
 
+from retain.recipes.memory_rl import EPISODES
+
 SUITE = "memory_rl"
 SEEDS = range(3)
 
@@ -37,6 +39,12 @@ def experiment(recipe: str, length: int, model: str, seeds: range = SEEDS) -> Ex
         seeds=seeds,
         flags=("--length", str(length), "--model", model, "--train.no-tensorboard"),
     )
+
+
+def published_steps(task: str, length: int) -> int:
+    """Returns the steps of the environment in the authors' run."""
+    extra = {"passive_tmaze": 1, "active_tmaze": 3, "visual_match": 30, "key_to_door": 25}
+    return EPISODES[task][length] * (length + extra[task])
 
 
 EXPERIMENTS = [experiment(*task, model) for task in TASKS for model in MODELS]

@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import demo
+import memory_chain
+import memory_rl
+import online_tables
 import tmaze_memory
 import valve_kinds
 from common import RESULTS
@@ -132,6 +135,10 @@ def main() -> None:
         (PAGE, "valve-kinds", "valve_kinds", valve_table),
         (PAGE, "speed", "speed.json", speed_table),
         (ROOT / "docs" / "online_tasks.md", "env-speed", "env_speed.json", env_speed_table),
+        (PAGE, "all-models", memory_chain.SUITE, online_tables.everything_table),
+        (PAGE, "memory-rl", memory_rl.SUITE, online_tables.credit_table),
+        (PAGE, "memory-chain", memory_chain.SUITE, lambda: online_tables.chain_table(FIGURES)),
+        (PAGE, "online-speed", "online_speed.json", online_tables.online_speed_table),
         (ROOT / "README.md", "demo", "demo", demo_table),
     )
     for page, block, source, make in blocks:

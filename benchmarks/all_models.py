@@ -1,0 +1,32 @@
+"""One table of all: which memory for which task?
+
+    python benchmarks/all_models.py
+
+Every model on five tasks, by the short budgets, three seeds each. The runs are shared with
+`memory_rl.py` and `memory_chain.py`: what one of them has done, the others take over. All of it is
+about twelve core-hours; it can be stopped and gone on with at any time.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import memory_chain
+import memory_rl
+from common import run_all
+
+MODELS = (*memory_chain.MODELS, "rmt", "linformer", "canonical")
+PIXELS = (("visual_match/sac_discrete", 60), ("key_to_door/sac_discrete", 60))
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--jobs", type=int, default=2, help="runs at a time, each on one thread")
+    jobs = parser.parse_args().jobs
+    for setting in memory_chain.FIRST:
+        experiments = [memory_chain.experiment(*setting, model) for model in MODELS]
+        run_all(memory_chain.SUITE, experiments, jobs)
+    for task in (("passive_tmaze/dqn", 50), *PIXELS):
+        experiments = [memory_rl.experiment(*task, model) for model in MODELS]
+        run_all(memory_rl.SUITE, experiments, jobs)

@@ -1,0 +1,213 @@
+"""Tables and figures of the agents that learn by acting, from the committed result files."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import all_models
+import memory_chain
+import memory_rl
+from common import RESULTS
+
+from retain.core.config import load_json
+from retain.report.final_plots import score_vs_option
+from retain.report.results import load_results
+from retain.report.statistics import mean_stderr
+
+#: Mean returns of the published table over 23 lengths and over 17 sizes (Makkink 2021, table 4.1).
+PUBLISHED = {
+    "memoryless": ("0.04", "0.02"),
+    "lstm": ("0.83", "0.31"),
+    "transformer_xl": ("0.29", "0.04"),
+    "gtrxl_recurrent": ("0.86", "0.15"),
+    "rezero": ("0.44", "0.06"),
+    "universal": ("0.65", "0.08"),
+    "integrated_recurrent": ("0.72", "0.19"),
+}
+Group = dict[tuple[str, str], list[dict[str, Any]]]
+
+
+def chain_table(figures: Path) -> str:
+    """Final return by model: memory length and memory size, and their published means.
+
+    Args:
+        figures: Folder of the figures that are drawn beside it.
+    """
+    parts = []
+    for number, (task, option) in enumerate(
+        (("memory_length", "memory_length"), ("memory_size", "num_bits"))
+    ):
+        found = _by(memory_chain.SUITE, task, lambda result: str(_option(result)))
+        values = sorted({value for _, value in found}, key=int)
+        if not values:
+            continue
+        rows = [
+            f"| {task.replace('_', ' ')} | {' | '.join(values)} | mean | published mean |",
+            f"|---|{'---:|' * (len(values) + 2)}",
+        ]
+        for model in all_models.MODELS:
+            cells = [_cell(found.get((model, value), []), _return) for value in values]
+            if not any(cells):
+                continue
+            means = [mean_stderr([_return(r) for r in found[model, v]])[0] for v in values
+                     if (model, v) in found]  # fmt: skip
+            mean = f"{sum(means) / len(means):.2f}" if len(means) == len(values) else ""
+            name = memory_chain.PUBLISHED.get(model)
+            published = f"{PUBLISHED[model][number]} ({name})" if name else ""
+            rows.append(f"| `{model}` | {' | '.join(cells)} | {mean} | {published} |")
+        parts.append("\n".join(rows))
+        results = [r for r in load_results(RESULTS / memory_chain.SUITE) if _task(r) == task]
+        shown = [r for r in results if r["model"] in memory_chain.MODELS]
+        score_vs_option(
+            shown,
+            option,
+            figures / f"{task}.png",
+            metric="return",
+            group="model",
+            title=f"{task.replace('_', ' ').capitalize()}: return after 10,000 episodes",
+        )
+    parts.append(
+        "Mean return of 100 episodes ± standard error over runs (number of runs); 1 is best, 0 is "
+        "guessing. The published means are over all of 23 lengths and 17 sizes, ours over those "
+        "shown."
+    )
+    return "\n\n".join(parts)
+
+
+def credit_table() -> str:
+    """How the T-Mazes and the pixel tasks ended, and what it took."""
+    rows = [
+        "| task | length | model | return | success | steps until 0.99 | seconds until 0.99 | "
+        "published budget |",
+        "|---|---:|---|---:|---:|---:|---:|---:|",
+    ]
+    for recipe, length in memory_rl.TASKS:
+        task = recipe.split("/")[0]
+        found = _by(memory_rl.SUITE, task, lambda result: str(_option(result)))
+        for model in memory_rl.MODELS:
+            group = found.get((model, str(length)), [])
+            if not group:
+                continue
+            cells = [_cell(group, _return), _cell(group, _success)]
+            for key in ("env_steps", "seconds"):
+                cells.append(_until(group, key) if "tmaze" in task else "")
+            budget = memory_rl.published_steps(task, length)
+            name = task.replace("_", " ")
+            rows.append(
+                f"| {name} | {length} | `{model}` | {' | '.join(cells)} | {budget:,} steps |"
+            )
+    rows += [
+        "",
+        "Return and success of 100 episodes at the end, mean ± standard error over runs (number of "
+        "runs). Until 0.99: at the first evaluation in training with that mean return, over the "
+        "runs that got there. Each run had one core of two, shared with other work.",
+    ]
+    return "\n".join(rows)
+
+
+def everything_table() -> str:
+    """Every model on every task, as far as it has been run."""
+    tasks: list[tuple[str, str, str, str, Callable[[dict[str, Any]], float]]] = [
+        (memory_rl.SUITE, "passive_tmaze", "50", "Passive T-Maze 50, return", _return),
+        (memory_chain.SUITE, "memory_length", "13", "memory length 13, return", _return),
+        (memory_chain.SUITE, "memory_size", "5", "memory size 5, return", _return),
+        (memory_rl.SUITE, "visual_match", "60", "Visual Match 60, success", _success),
+        (memory_rl.SUITE, "key_to_door", "60", "Key-to-Door 60, success", _success),
+    ]
+    columns = {}
+    for suite, task, value, header, metric in tasks:
+        found = _by(suite, task, lambda result: str(_option(result)))
+        columns[header] = {
+            model: _cell(found.get((model, value), []), metric) for model in all_models.MODELS
+        }
+    rows = [f"| model | {' | '.join(columns)} |", f"|---|{'---:|' * len(columns)}"]
+    rows.append("| guessing | 0.50 | 0.00 | 0.00 | 0.33 | 0.00 |")
+    for model in all_models.MODELS:
+        cells = [column[model] for column in columns.values()]
+        rows.append(f"| `{model}` | {' | '.join(cells)} |")
+    rows += [
+        "",
+        "Mean ± standard error over runs (number of runs); an empty cell has not been run.",
+    ]
+    return "\n".join(rows)
+
+
+def online_speed_table() -> str:
+    """Milliseconds of a step and of an update, and how a million steps compare."""
+    found = load_json(RESULTS / "online_speed.json")
+    rows = [
+        "| model | length | step, history anew | step, streaming | ratio | update | "
+        "10⁶ steps, 0.25 updates a step | ratio | 10⁶ steps, 0.02 | ratio |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for record in found["measurements"]:
+        cells = [
+            f"{1e3 * record['seconds_per_step_history_anew']:.2f} ms",
+            f"{1e3 * record['seconds_per_step_streaming']:.3f} ms",
+            f"{record['collecting_ratio']:.0f}",
+            f"{1e3 * record['seconds_per_update']:.0f} ms",
+        ]
+        for name in ("published", "short"):
+            total = record[f"hours_of_a_million_steps_{name}"]
+            cells += [
+                f"{total['history_anew']:.1f} h / {total['streaming']:.1f} h",
+                f"{total['ratio']:.2f}",
+            ]
+        rows.append(f"| `{record['model']}` | {record['length']} | {' | '.join(cells)} |")
+    hardware = found["provenance"]["hardware"]
+    rows += ["", f"On one core of {hardware['cpu']}; the best of the rounds."]
+    return "\n".join(rows)
+
+
+def _by(suite: str, task: str, value: Callable[[dict[str, Any]], str]) -> Group:
+    """Results of a task by model and setting."""
+    groups: Group = defaultdict(list)
+    if not any((RESULTS / suite).glob("*.json")):
+        return groups
+    for result in load_results(RESULTS / suite):
+        if _task(result) == task:
+            groups[result["model"], value(result)].append(result)
+    return groups
+
+
+def _task(result: dict[str, Any]) -> str:
+    return str(result["recipe"]).split("/")[0]
+
+
+def _option(result: dict[str, Any]) -> int:
+    """The setting that a task is varied by."""
+    kwargs = result["config"]["environment"]["kwargs"]
+    names = {"memory_size": "num_bits", "memory_length": "memory_length"}
+    name = names.get(_task(result))
+    return int(kwargs[name] if name else next(iter(kwargs.values())))
+
+
+def _return(result: dict[str, Any]) -> float:
+    return float(result["evaluations"][-1]["return_mean"])
+
+
+def _success(result: dict[str, Any]) -> float:
+    return float(result["evaluations"][-1]["mean"])
+
+
+def _cell(group: Iterable[dict[str, Any]], metric: Callable[[dict[str, Any]], float]) -> str:
+    values = [metric(result) for result in group]
+    if not values:
+        return ""
+    mean, error = mean_stderr(values)
+    return f"{mean:.2f} ± {error:.2f} ({len(values)})" if len(values) > 1 else f"{mean:.2f} (1)"
+
+
+def _until(group: list[dict[str, Any]], key: str) -> str:
+    """When the return was first 0.99, over the runs that got there."""
+    values = []
+    for result in group:
+        reached = [h[key] for h in result["training"]["history"] if h["return"] >= 0.99]
+        values += reached[:1]
+    if not values:
+        return "never"
+    mean, error = mean_stderr(values) if len(values) > 1 else (values[0], 0.0)
+    return f"{mean:,.0f} ± {error:,.0f} ({len(values)})"
