@@ -18,15 +18,21 @@ from retain.recipes.memory_rl import EPISODES
 SUITE = "memory_rl"
 SEEDS = range(3)
 
-#: Recipe and length, in the order in which they are run.
-TASKS = (
-    ("passive_tmaze/dqn", 50),
-    ("active_tmaze/dqn", 20),
-    ("visual_match/sac_discrete", 60),
-    ("key_to_door/sac_discrete", 60),
-    ("passive_tmaze/dqn", 250),
-    ("active_tmaze/dqn", 50),
+#: Recipe, length and models, in the order in which they are run: what takes long comes last.
+TIERS = (
+    ("passive_tmaze/dqn", 50, ("lstm", "gpt2")),
+    ("active_tmaze/dqn", 20, ("lstm",)),
+    ("visual_match/sac_discrete", 60, ("lstm",)),
+    ("key_to_door/sac_discrete", 60, ("lstm",)),
+    ("passive_tmaze/dqn", 250, ("lstm", "gpt2")),
+    ("visual_match/sac_discrete", 60, ("gpt2",)),
+    ("key_to_door/sac_discrete", 60, ("gpt2",)),
+    ("active_tmaze/dqn", 20, ("gpt2",)),
+    ("active_tmaze/dqn", 50, ("lstm",)),
+    ("passive_tmaze/dqn", 500, ("gpt2",)),
+    ("active_tmaze/dqn", 50, ("gpt2",)),
 )
+TASKS = tuple(dict.fromkeys((recipe, length) for recipe, length, _ in TIERS))
 MODELS = ("lstm", "gpt2")
 
 
@@ -47,11 +53,11 @@ def published_steps(task: str, length: int) -> int:
     return EPISODES[task][length] * (length + extra[task])
 
 
-EXPERIMENTS = [experiment(*task, model) for task in TASKS for model in MODELS]
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, each on one thread")
-    run_all(SUITE, EXPERIMENTS, parser.parse_args().jobs)
+    jobs = parser.parse_args().jobs
+    for recipe, length, models in TIERS:  # all seeds of one before the next
+        run_all(SUITE, [experiment(recipe, length, model) for model in models], jobs)

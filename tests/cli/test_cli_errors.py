@@ -41,7 +41,7 @@ def test_unknown_names_give_the_nearest(refused: Refused, here: Path) -> None:
     assert "unknown command 'evalute'; did you mean evaluate" in refused("evalute")
     assert "unknown recipe 'tmaze/rte'; did you mean tmaze/rate" in refused("train", "tmaze/rte")
     line = refused("info", "transformer_x")
-    assert "unknown run folder, dataset, recipe, model or environment" in line
+    assert "unknown run folder, dataset, recipe, model, agent or environment" in line
     assert "did you mean" in line
     assert "transformer_xl" in line
     assert "did you mean retain/TMaze-v0" in refused("collect", "retain/TMaze-v1")

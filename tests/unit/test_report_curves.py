@@ -205,3 +205,18 @@ def test_curves_as_numbers(tmp_path: Path) -> None:
     )  # fmt: skip
     assert float(last["high"]) == pytest.approx(1.5 + stats.t.ppf(0.975, 1) * 0.5)
     assert (alone["mean"], alone["low"], alone["high"], alone["runs"]) == ("3.0", "", "", "1")
+
+
+def test_a_results_file_has_a_curve_too(tmp_path: Path) -> None:
+    history = [
+        {"env_steps": 100, "updates": 5, "seconds": 1.0, "mean": 0.5, "return": 0.25},
+        {"env_steps": 200, "updates": 9, "seconds": 2.0, "mean": 1.0, "return": 0.75},
+    ]
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps({"training": {"history": history}}))
+    x, y = series(path, "eval/return", "env_steps")
+    assert x.tolist() == [100, 200]
+    assert y.tolist() == [0.25, 0.75]
+    assert series(path, "eval/mean", "updates")[0].tolist() == [5, 9]
+    path.write_text("[]")
+    assert load_metrics(path) == []

@@ -111,9 +111,18 @@ def test_every_recipe_goes_through_json(name: str) -> None:
     config = replace(recipe(name), seed=3)
     text = json.dumps(config_to_dict(config))
     assert config_from_dict(json.loads(text)) == config
-    # A recipe that learns by acting leaves the model open, so its runs are named after that too.
-    model = f"-{config.model.registered_name}" if isinstance(config, OnlineRunConfig) else ""
-    assert default_name(config) == f"{name.replace('/', '-')}{model}-seed3"
+    # A recipe that learns by acting leaves the task's length and the model open, so its runs are
+    # named after those too.
+    more = ""
+    if isinstance(config, OnlineRunConfig):
+        more = "".join(f"-{v}" for v in config.environment.kwargs.values())
+        more += f"-{config.model.registered_name}"
+    assert default_name(config) == f"{name.replace('/', '-')}{more}-seed3"
+
+
+def test_runs_of_different_lengths_do_not_take_one_anothers_names() -> None:
+    names = {default_name(recipe("passive_tmaze/dqn", length=n)) for n in (50, 100)}
+    assert names == {"passive_tmaze-dqn-50-lstm-seed0", "passive_tmaze-dqn-100-lstm-seed0"}
 
 
 def test_a_run_without_recipe_is_named_after_its_model() -> None:

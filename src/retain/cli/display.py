@@ -96,6 +96,9 @@ def evaluation_table(title: str, records: list[dict[str, Any]]) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold")
     table.add_column(parameter, justify="right")
     table.add_column(records[0]["metric"], justify="right")
+    also_return = records[0]["metric"] == "success" and "return_mean" in records[0]
+    if also_return:
+        table.add_column("return", justify="right")
     for name in ("mean length", "episodes", "steps/s"):
         table.add_column(name, justify="right")
     for record in records:
@@ -104,8 +107,15 @@ def evaluation_table(title: str, records: list[dict[str, Any]]) -> Table:
         table.add_row(
             str(label),
             f"{record['mean']:.2f} ± {record['stderr']:.2f}",
+            *([_mean_return(record)] if also_return else []),
             f"{steps / record['episodes']:.0f}",
             str(record["episodes"]),
             f"{steps / record['seconds']:,.0f}",
         )
     return table
+
+
+def _mean_return(record: dict[str, Any]) -> str:
+    if "return_mean" not in record:  # older records have the returns alone
+        return ""
+    return f"{record['return_mean']:.2f} ± {record['return_stderr']:.2f}"

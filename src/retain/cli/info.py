@@ -1,4 +1,4 @@
-"""`retain info NAME`: tells about a run, a dataset, an environment, a model or a recipe."""
+"""`retain info NAME`: tells about a run, a dataset, an environment, a model, an agent, a recipe."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from retain.core.errors import UnknownNameError
 
 @dataclasses.dataclass(kw_only=True)
 class Options:
-    """Tell about a run folder, a dataset, an environment, a model or a recipe."""
+    """Tell about a run folder, a dataset, an environment, a model, an agent or a recipe."""
 
     name: Annotated[str, tyro.conf.Positional]
     """A run's folder, or the name of what is asked about."""
@@ -49,7 +49,12 @@ def run(arguments: list[str]) -> None:
     from retain.models import MODELS
 
     if name in MODELS:
-        _show_model(name, console)
+        _show_part(MODELS.get(name), name, console)
+        return
+    from retain.agents import AGENTS
+
+    if name in AGENTS:
+        _show_part(AGENTS.get(name), name, console)
         return
     import gymnasium as gym
 
@@ -60,8 +65,8 @@ def run(arguments: list[str]) -> None:
         _show_environment(name, console)
         return
     ours = [id for id in gym.registry if id.startswith("retain/")]
-    known = [*list_datasets(), *RECIPES.names(), *MODELS.names(), *ours]
-    raise UnknownNameError("run folder, dataset, recipe, model or environment", name, known)
+    known = [*list_datasets(), *RECIPES.names(), *MODELS.names(), *AGENTS.names(), *ours]
+    raise UnknownNameError("run folder, dataset, recipe, model, agent or environment", name, known)
 
 
 def show_dataset(name: str, console: Console, *, as_json: bool = False) -> None:
@@ -110,14 +115,12 @@ def _show_recipe(name: str, console: Console) -> None:
     console.print_json(data=to_dict(recipe(name)))
 
 
-def _show_model(name: str, console: Console) -> None:
-    from retain.models import MODELS
-
-    model = MODELS.get(name)
-    module = inspect.getmodule(model)
+def _show_part(part: Any, name: str, console: Console) -> None:
+    """Prints what a model or an agent is, and its settings."""
+    module = inspect.getmodule(part)
     console.print(f"[bold]{name}[/bold]: {inspect.getdoc(module)}\n")
-    fields = {f.name: f"{f.type} = {_default(f)}" for f in dataclasses.fields(model.Config)}
-    console.print(_table(f"{model.Config.__name__}", fields))
+    fields = {f.name: f"{f.type} = {_default(f)}" for f in dataclasses.fields(part.Config)}
+    console.print(_table(f"{part.Config.__name__}", fields))
 
 
 def _show_environment(name: str, console: Console) -> None:

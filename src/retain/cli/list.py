@@ -8,12 +8,12 @@ from typing import Annotated, Literal
 
 import tyro
 
-What = Literal["all", "recipes", "models", "environments", "datasets", "runs"]
+What = Literal["all", "recipes", "models", "agents", "environments", "datasets", "runs"]
 
 
 @dataclasses.dataclass(kw_only=True)
 class Options:
-    """List recipes, models, environments, datasets and runs."""
+    """List recipes, models, agents, environments, datasets and runs."""
 
     what: Annotated[What, tyro.conf.Positional] = "all"
     """What to list."""
@@ -27,7 +27,7 @@ def run(arguments: list[str]) -> None:
     options = tyro.cli(Options, args=arguments, prog="retain list")
     from retain.cli.display import console
 
-    for kind in ("recipes", "models", "environments", "datasets", "runs"):
+    for kind in ("recipes", "models", "agents", "environments", "datasets", "runs"):
         if options.what not in ("all", kind):
             continue
         if options.what == "all":
@@ -45,6 +45,10 @@ def _entries(kind: str, runs: Path) -> list[tuple[str, str]]:
         from retain.models import MODELS
 
         return [(name, _first_line(MODELS.get(name))) for name in MODELS.names()]
+    if kind == "agents":
+        from retain.agents import AGENTS
+
+        return [(name, _first_line(AGENTS.get(name))) for name in AGENTS.names()]
     if kind == "environments":
         import gymnasium as gym
 

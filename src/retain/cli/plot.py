@@ -150,7 +150,7 @@ def _table(options: Options) -> str:
 def _groups(
     files: tuple[str, ...], group: Literal["recipe", "model"]
 ) -> dict[str, list[str | Path]]:
-    """Run folders by the recipe that they began as, or by their model."""
+    """Runs, or their results files, by the recipe that they began as, or by their model."""
     from retain.core.config import load_json
 
     groups: dict[str, list[str | Path]] = {}
@@ -161,12 +161,13 @@ def _groups(
         found = [folder]
         if not folder.exists():
             matches = sorted(Path(folder.anchor).glob(pattern))
-            found = [path for path in matches if path.is_dir()]
+            found = [path for path in matches if path.is_dir() or path.suffix == ".json"]
         if not found:
-            raise RunError(f"{text} is not a run folder and matches none")
+            raise RunError(f"{text} is not a run folder or results file, and matches none")
         for path in found:
-            config = load_json(path / "config.json")
-            config = config if isinstance(config, dict) else {}
+            whole = load_json(path if path.is_file() else path / "config.json")
+            whole = whole if isinstance(whole, dict) else {}
+            config = whole.get("config", whole)
             model = config.get("model")
             name = config.get("recipe") if group == "recipe" else model and model.get("name")
             groups.setdefault(name or path.name, []).append(path)

@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeAlias, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
+from retain.core.config import load_json
 from retain.core.errors import ConfigError, RunError
 
 Axis: TypeAlias = Literal["step", "updates", "env_steps", "episodes"]
@@ -45,7 +46,8 @@ def load_metrics(path: str | Path) -> list[dict[str, Any]]:
     A last line that is cut off, as a killed run leaves it, is left out.
 
     Args:
-        path: The file, or the run folder that holds `metrics.jsonl`.
+        path: The file, or the run folder that holds `metrics.jsonl`; or a results file, which has
+            the evaluations in training.
 
     Raises:
         RunError: If the file is missing, or any other line is not a JSON object.
@@ -53,6 +55,8 @@ def load_metrics(path: str | Path) -> list[dict[str, Any]]:
     path = Path(path)
     if path.is_dir():
         path = path / "metrics.jsonl"
+    if path.suffix == ".json":
+        return _history(path)
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:
@@ -71,6 +75,19 @@ def load_metrics(path: str | Path) -> list[dict[str, Any]]:
             record = None
         if not isinstance(record, dict):
             raise RunError(f"{path}, line {number}: not a JSON object; the file is damaged")
+        records.append(record)
+    return records
+
+
+def _history(path: Path) -> list[dict[str, Any]]:
+    """The evaluations in training that a results file keeps, as lines of metrics."""
+    found = load_json(path)
+    training = found.get("training") if isinstance(found, dict) else None
+    records = []
+    for entry in (training or {}).get("history", []):
+        record = {"step": entry.get("env_steps"), **entry}
+        record["eval/return"] = record.pop("return", None)
+        record["eval/mean"] = record.pop("mean", None)
         records.append(record)
     return records
 

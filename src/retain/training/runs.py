@@ -171,8 +171,9 @@ def check_free(folder: Path) -> None:
 def default_name(config: AnyRunConfig) -> str:
     """Returns the name that a run gets when none is given."""
     model = config.model.registered_name
-    # A recipe that learns by acting leaves the model open.
+    # A recipe that learns by acting leaves the task's length and the model open.
     parts = [config.recipe or model]
     if config.recipe and isinstance(config, OnlineRunConfig):
-        parts.append(model)
+        options = config.environment.kwargs.values()
+        parts += [str(value) for value in options if type(value) is int] + [model]
     return f"{'-'.join(parts).replace('/', '-')}-seed{config.seed}"
