@@ -102,7 +102,8 @@ def _tmaze(
             episodes=40_000 if active else 10_000,
             num_envs=32 if active else 16,
             batch_size=32,
-            updates_per_step=0.02,
+            # At most an update an episode: longer episodes cost more and teach no more.
+            updates_per_step=min(0.02, 1 / length),
             learning_rate=1e-3,
             gradient_clip=1.0,
             evaluate_every=(1000 if active else 200) * steps,
