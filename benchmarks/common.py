@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
+import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
@@ -66,7 +68,8 @@ def run_all(suite: str, experiments: list[Experiment], jobs: int) -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
     failed = []
     # One process makes many runs: many are short, and importing takes a while.
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+    context = get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_end_with_parent) as pool:
         futures = {pool.submit(_run, suite, *item): item for item in waiting}
         for future in as_completed(futures):
             experiment, seed = futures[future]
@@ -75,6 +78,18 @@ def run_all(suite: str, experiments: list[Experiment], jobs: int) -> None:
             print(f"{experiment.label}, seed {seed}", flush=True)
     if failed:
         sys.exit(f"these runs failed: {', '.join(failed)}; their logs are in {RUNS / suite}")
+
+
+def _end_with_parent() -> None:
+    """Ends this process when the one that started it is killed; its run can be gone on with."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _run(suite: str, experiment: Experiment, seed: int) -> bool:
