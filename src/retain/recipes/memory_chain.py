@@ -74,7 +74,7 @@ def _run(
     return OnlineRunConfig(
         recipe=name,
         environment=EnvironmentConfig(id=f"retain/{env}-v0", kwargs=kwargs),
-        model=model_config(model, width=64, steps=steps),
+        model=model_config(model, width=64, steps=steps, dropout=0.0),
         agent=agent,
         train=train,
         evaluation=EvaluationConfig(episodes=100),

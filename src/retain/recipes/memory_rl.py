@@ -90,11 +90,12 @@ def _tmaze(
         tokens = StepTokenConfig(action_width=64 if attends else 16)
         # The authors give the transformer a second layer and head where credit is to be assigned.
         depth = 2 if attends and task == "active_tmaze" else 1
-        memory = {"width": 128, "num_layers": depth, "num_heads": depth}
+        memory: dict[str, Any] = {"width": 128, "num_layers": depth, "num_heads": depth}
         agent = DQNConfig(tokens=tokens)
         train = _published(task, length, evaluate_every=10 * steps)
     else:
-        memory = {"width": 64}
+        # Dropout while acting makes missteps, and one misstep can cost an episode.
+        memory = {"width": 64, "dropout": 0.0}
         agent = DQNConfig(tokens=StepTokenConfig(action_width=16), hidden=(128,), target_rate=0.01)
         # Few episodes find the goal first and then lose no step, so the active task needs many.
         active = task == "active_tmaze"
@@ -127,11 +128,11 @@ def _pixels(
         attends = model not in ("lstm", "gru", "memoryless")
         depth = 2 if attends and task == "key_to_door" else 1
         width = 100 if attends else 128
-        memory = {"width": width, "num_layers": depth, "num_heads": depth}
+        memory: dict[str, Any] = {"width": width, "num_layers": depth, "num_heads": depth}
         agent = SACDiscreteConfig()
         train = _published(task, length, evaluate_every=50 * steps)
     else:
-        memory = {"width": 64}
+        memory = {"width": 64, "dropout": 0.0}
         agent = SACDiscreteConfig(hidden=(128,), target_rate=0.01)
         train = OnlineTrainConfig(
             episodes=4_000,
@@ -175,7 +176,7 @@ def _run(
     kwargs: dict[str, Any],
     model: str,
     steps: int,
-    memory: dict[str, int],
+    memory: dict[str, Any],
     agent: OnlineAgentConfig,
     train: OnlineTrainConfig,
     episodes: int,

@@ -17,7 +17,13 @@ if TYPE_CHECKING:
 
 
 def model_config(
-    name: str, *, width: int, steps: int, num_layers: int = 1, num_heads: int = 1
+    name: str,
+    *,
+    width: int,
+    steps: int,
+    num_layers: int = 1,
+    num_heads: int = 1,
+    dropout: float | None = None,
 ) -> ModelConfig:
     """Returns the settings of a registered model.
 
@@ -27,6 +33,7 @@ def model_config(
         steps: Observations of an episode.
         num_layers: Layers, of those that have any; RATE and RMT have two.
         num_heads: Attention heads; a divisor of the width.
+        dropout: Dropout, of those that have any; None for their default.
 
     Raises:
         UnknownNameError: If there is no such model.
@@ -43,6 +50,8 @@ def model_config(
         "head_width": width // num_heads,
         "cache_length": max(100, steps),
     }
+    if dropout is not None:
+        wanted["dropout"] = dropout
     if name in segments:
         wanted["feed_forward"] = 2 * width
     if name in ("rmt", "rate"):
