@@ -59,8 +59,8 @@ def chain_table(figures: Path) -> str:
             published = f"{PUBLISHED[model][number]} ({name})" if name else ""
             rows.append(f"| `{model}` | {' | '.join(cells)} | {mean} | {published} |")
         parts.append("\n".join(rows))
-        results = [r for r in load_results(RESULTS / memory_chain.SUITE) if _task(r) == task]
-        shown = [r for r in results if r["model"] in memory_chain.MODELS]
+        groups = (group for (model, _), group in found.items() if model in memory_chain.MODELS)
+        shown = [result for group in groups for result in group]
         score_vs_option(
             shown,
             option,
@@ -162,13 +162,23 @@ def online_speed_table() -> str:
     return "\n".join(rows)
 
 
+def as_published_table() -> str:
+    """Memory length 13 in the published way: an update after each single episode."""
+    rows = ["| model | return after 10,000 episodes and as many updates |", "|---|---:|"]
+    for model in memory_chain.AS_PUBLISHED:
+        key = memory_chain.as_published(model).key
+        files = sorted((RESULTS / memory_chain.SUITE).glob(f"{key}-seed*.json"))
+        rows.append(f"| `{model}` | {_cell(map(load_json, files), _return)} |")
+    return "\n".join(rows)
+
+
 def _by(suite: str, task: str, value: Callable[[dict[str, Any]], str]) -> Group:
-    """Results of a task by model and setting."""
+    """Results of a task by model and setting, of the short budgets."""
     groups: Group = defaultdict(list)
     if not any((RESULTS / suite).glob("*.json")):
         return groups
     for result in load_results(RESULTS / suite):
-        if _task(result) == task:
+        if _task(result) == task and "as published" not in result["label"]:
             groups[result["model"], value(result)].append(result)
     return groups
 
