@@ -9,11 +9,10 @@ from typing import Any, Self
 from rich.console import Console
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
     SpinnerColumn,
+    TaskProgressColumn,
     TextColumn,
-    TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.table import Table
@@ -40,12 +39,10 @@ class TrainingDisplay:
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("[bold]{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
+            BarColumn(bar_width=10),
+            TaskProgressColumn(),
             TextColumn("{task.fields[speed]}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
+            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
             TextColumn("{task.fields[loss]}"),
             console=console,
             disable=not console.is_terminal,
@@ -75,9 +72,11 @@ class TrainingDisplay:
         if self._last is not None and now > self._last[1]:
             self._speed = (done - self._last[0]) / (now - self._last[1])
         self._last = done, now
-        shown = {"train/loss": "loss {:.4f}", "train/accuracy": "accuracy {:.3f}"}
-        shown |= {"train/return": "return {:.3f}", "train/success": "success {:.2f}"}
-        text = "  ".join(form.format(metrics[k]) for k, form in shown.items() if k in metrics)
+        # Two numbers, so that the bar has room in a terminal of 80 columns.
+        shown = {"train/return": "return {:.2f}", "train/success": "success {:.2f}"}
+        shown |= {"train/loss": "loss {:.4f}", "train/accuracy": "accuracy {:.3f}"}
+        parts = [form.format(metrics[k]) for k, form in shown.items() if k in metrics]
+        text = "  ".join(parts[:2])
         speed = self._speed
         if console.is_terminal:
             self._progress.update(self._task, completed=done, speed=f"{speed:,.1f}/s", loss=text)

@@ -100,7 +100,11 @@ def _show_run(folder: Path, console: Console, *, as_json: bool) -> None:
         "checkpoints": ", ".join(
             sorted(p.name for p in (folder / "checkpoints").glob("[!.]*"))
         ) or "none",
-        **{f"training: {name}": value for name, value in results["training"].items()},
+        **{
+            f"training: {name}": value
+            for name, value in results["training"].items()
+            if not isinstance(value, list)
+        },
     }  # fmt: skip
     console.print(_table(f"run {folder}", facts))
     if results["evaluations"]:
