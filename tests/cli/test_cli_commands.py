@@ -13,7 +13,7 @@ import pytest
 from online_runs import online_metrics, online_result, write_run
 from retain import __version__
 from retain.cli.main import COMMANDS, main
-from retain.recipes import RECIPES
+from retain.recipes import RECIPES, recipe
 from retain.report.results import load_results
 from tiny_runs import FLAGS, ONLINE_FLAGS, SIZE, assert_same_runs, evaluations, metrics
 
@@ -50,6 +50,14 @@ ONLINE = {
     "memory_size/a2c": ["--bits=2"],
     "distributed_memory/a2c": ["--length=4", "--bits=3"],
 }
+
+
+def _arguments(flags: list[str]) -> dict[str, int]:
+    """Flags as keyword arguments of a recipe."""
+    pairs = (flag.removeprefix("--").split("=") for flag in flags)
+    return {name: int(value) for name, value in pairs}
+
+
 # Other tests may have registered recipes of examples by now.
 OWN_RECIPES = [n for n in RECIPES.names() if RECIPES.get(n).__module__.startswith("retain.")]
 
@@ -58,7 +66,9 @@ OWN_RECIPES = [n for n in RECIPES.names() if RECIPES.get(n).__module__.startswit
 def test_every_recipe_trains_by_the_command(name: str, tmp_path: Path) -> None:
     command = ["train", name, "--no-evaluation", "--runs", str(tmp_path)]
     if name in ONLINE:
-        flags, folder = [*ONLINE[name], *ONLINE_FLAGS], f"{name.replace('/', '-')}-lstm-seed0"
+        flags = [*ONLINE[name], *ONLINE_FLAGS]
+        options = recipe(name, **_arguments(ONLINE[name])).environment.kwargs.values()
+        folder = "-".join([name.replace("/", "-"), *map(str, options), "lstm-seed0"])
     else:
         size = SIZE[:2] if name == "tmaze/decision_transformer" else SIZE
         flags, folder = [*size, *FLAGS, "--train.updates=2"], f"{name.replace('/', '-')}-seed0"
@@ -75,7 +85,7 @@ def test_an_online_run_by_the_commands(
         flags = ["--model", model, "--length", "3", "--train.env-steps", "16"]
         more = ["--train.evaluate-every", "8", "--train.log-every", "4", "--seed", "3"]
         assert main(["train", "passive_tmaze/dqn", *flags, *ONLINE_FLAGS, *more]) == 0
-        name = f"passive_tmaze-dqn-{model}-seed3"
+        name = f"passive_tmaze-dqn-3-{model}-seed3"
         output = capsys.readouterr().out
         assert "passive_tmaze/dqn  step 16" in output
         assert f"run folder: runs/{name}" in output

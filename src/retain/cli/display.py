@@ -95,7 +95,8 @@ def evaluation_table(title: str, records: list[dict[str, Any]]) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold")
     table.add_column(parameter, justify="right")
     table.add_column(records[0]["metric"], justify="right")
-    also_return = records[0]["metric"] == "success" and "return_mean" in records[0]
+    # Where the return is success by another name, a second column would say the same.
+    also_return = any(r.get("return_mean", r["mean"]) != r["mean"] for r in records)
     if also_return:
         table.add_column("return", justify="right")
     for name in ("mean length", "episodes", "steps/s"):
