@@ -95,7 +95,7 @@ def _tmaze(
         train = _published(task, length, evaluate_every=10 * steps)
     else:
         # Dropout while acting makes missteps, and one misstep can cost an episode.
-        memory = {"width": 64, "dropout": 0.0}
+        memory = {"width": 64, "num_heads": 4, "dropout": 0.0}
         agent = DQNConfig(tokens=StepTokenConfig(action_width=16), hidden=(128,), target_rate=0.01)
         # Few episodes find the goal first and then lose no step, so the active task needs many.
         active = task == "active_tmaze"
@@ -132,7 +132,7 @@ def _pixels(
         agent = SACDiscreteConfig()
         train = _published(task, length, evaluate_every=50 * steps)
     else:
-        memory = {"width": 64, "dropout": 0.0}
+        memory = {"width": 64, "num_heads": 4, "dropout": 0.0}
         agent = SACDiscreteConfig(hidden=(128,), target_rate=0.01)
         train = OnlineTrainConfig(
             episodes=4_000,
