@@ -31,7 +31,7 @@ class TransformerXLConfig(SegmentConfig):
 
 @MODELS.register("transformer_xl")
 class TransformerXL(SegmentRecurrence):
-    """Transformer-XL: a cache of hidden states, read and never trained through."""
+    """Transformer-XL: a cache of the hidden states of earlier segments."""
 
     Config: ClassVar[type[ModelConfig]] = TransformerXLConfig
 
