@@ -14,6 +14,7 @@ from common import RESULTS
 
 from retain.core.config import load_json
 from retain.report.final_plots import score_vs_option
+from retain.report.plots import learning_curves
 from retain.report.results import load_results
 from retain.report.statistics import mean_stderr
 
@@ -26,6 +27,12 @@ PUBLISHED = {
     "rezero": ("0.44", "0.06"),
     "universal": ("0.65", "0.08"),
     "integrated_recurrent": ("0.72", "0.19"),
+}
+NAMES = {
+    "passive_tmaze": "Passive T-Maze",
+    "active_tmaze": "Active T-Maze",
+    "visual_match": "Passive Visual Match",
+    "key_to_door": "Key-to-Door",
 }
 Group = dict[tuple[str, str], list[dict[str, Any]]]
 
@@ -77,8 +84,13 @@ def chain_table(figures: Path) -> str:
     return "\n\n".join(parts)
 
 
-def credit_table() -> str:
-    """How the T-Mazes and the pixel tasks ended, and what it took."""
+def credit_table(figures: Path) -> str:
+    """How the T-Mazes and the pixel tasks ended, and what it took.
+
+    Args:
+        figures: Folder of the figures that are drawn beside it.
+    """
+    draw_curves(figures)
     rows = [
         "| task | length | model | return | success | steps until 0.99 | seconds until 0.99 | "
         "published budget |",
@@ -95,9 +107,8 @@ def credit_table() -> str:
             for key in ("env_steps", "seconds"):
                 cells.append(_until(group, key) if "tmaze" in task else "")
             budget = memory_rl.published_steps(task, length)
-            name = task.replace("_", " ")
             rows.append(
-                f"| {name} | {length} | `{model}` | {' | '.join(cells)} | {budget:,} steps |"
+                f"| {NAMES[task]} | {length} | `{model}` | {' | '.join(cells)} | {budget:,} steps |"
             )
     rows += [
         "",
@@ -106,6 +117,31 @@ def credit_table() -> str:
         "runs that got there. Each run had one core of two, shared with other work.",
     ]
     return "\n".join(rows)
+
+
+def draw_curves(figures: Path) -> None:
+    """Draws the evaluations in training: return of the T-Mazes, success of the pixel tasks.
+
+    Args:
+        figures: Folder of the figures.
+    """
+    for recipe, length in memory_rl.TASKS:
+        task = recipe.split("/")[0]
+        files: dict[str, list[str | Path]] = {}
+        for model in memory_rl.MODELS:
+            key = memory_rl.experiment(recipe, length, model).key
+            found = sorted((RESULTS / memory_rl.SUITE).glob(f"{key}-seed*.json"))
+            if found:
+                files[model] = list(found)
+        if files:
+            learning_curves(
+                files,
+                "eval/return" if "tmaze" in task else "eval/mean",
+                figures / f"{task}_{length}.png",
+                x="env_steps",
+                hold=True,
+                title=f"{NAMES[task]}, {length} steps",
+            )
 
 
 def everything_table() -> str:

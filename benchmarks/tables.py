@@ -136,7 +136,7 @@ def main() -> None:
         (PAGE, "speed", "speed.json", speed_table),
         (ROOT / "docs" / "online_tasks.md", "env-speed", "env_speed.json", env_speed_table),
         (PAGE, "all-models", memory_chain.SUITE, online_tables.everything_table),
-        (PAGE, "memory-rl", memory_rl.SUITE, online_tables.credit_table),
+        (PAGE, "memory-rl", memory_rl.SUITE, lambda: online_tables.credit_table(FIGURES)),
         (PAGE, "memory-chain", memory_chain.SUITE, lambda: online_tables.chain_table(FIGURES)),
         (PAGE, "gates", memory_chain.SUITE, online_tables.as_published_table),
         (PAGE, "online-speed", "online_speed.json", online_tables.online_speed_table),

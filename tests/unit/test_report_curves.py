@@ -220,3 +220,15 @@ def test_a_results_file_has_a_curve_too(tmp_path: Path) -> None:
     assert series(path, "eval/mean", "updates")[0].tolist() == [5, 9]
     path.write_text("[]")
     assert load_metrics(path) == []
+
+
+def test_a_solved_run_is_held_to_the_end(tmp_path: Path) -> None:
+    paths = []
+    for name, values in (("short", [0.0, 1.0]), ("long", [0.0, 0.0, 0.0, 0.5])):
+        paths.append(tmp_path / f"{name}.jsonl")
+        lines = [json.dumps({"step": 10 * i, "v": v}) for i, v in enumerate(values)]
+        paths[-1].write_text("\n".join(lines))
+    dropped, held = curve(paths, "v"), curve(paths, "v", hold=True)
+    assert (dropped.mean_S[-1], dropped.count_S[-1]) == (0.5, 1)
+    assert (held.mean_S[-1], held.count_S[-1]) == (0.75, 2)
+    assert (held.least, held.most) == (0.0, 1.0)

@@ -54,6 +54,9 @@ class Options:
     smooth: int = 1
     """curves: how many of the latest values are averaged."""
 
+    hold: bool = False
+    """curves: go on with the last value of a run that ended early, as solved runs do."""
+
     group: Literal["recipe", "model"] | None = None
     """curves, final, bars: what runs are put together by; None: by recipe for curves, and by label
     or model for the others."""
@@ -103,7 +106,13 @@ def draw(options: Options) -> Path:
     if options.kind == "curves":
         groups = _groups(options.files, options.group or "recipe")
         return plots.learning_curves(
-            groups, options.key, out, x=options.x, smooth=options.smooth, title=title
+            groups,
+            options.key,
+            out,
+            x=options.x,
+            smooth=options.smooth,
+            hold=options.hold,
+            title=title,
         )
     if options.kind == "final" and options.parameter is None:
         raise ConfigError(

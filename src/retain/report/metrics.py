@@ -38,6 +38,10 @@ class Curve:
     count_S: NDArray[np.int64]
     """Runs that reach so far."""
     runs: int
+    least: float
+    """The least value of any run."""
+    most: float
+    """The largest."""
 
 
 def load_metrics(path: str | Path) -> list[dict[str, Any]]:
@@ -136,7 +140,14 @@ def rolling_mean(values_N: NDArray[np.float64], window: int) -> NDArray[np.float
     return (total_N[stop_N] - total_N[start_N]) / (stop_N - start_N)
 
 
-def curve(paths: Sequence[str | Path], key: str, *, x: Axis = "step", smooth: int = 1) -> Curve:
+def curve(
+    paths: Sequence[str | Path],
+    key: str,
+    *,
+    x: Axis = "step",
+    smooth: int = 1,
+    hold: bool = False,
+) -> Curve:
     """Returns the mean of one metric over runs, with its 95 % confidence interval.
 
     The axis has 300 places from the first to the last at which any run has a value. Between its own
@@ -148,6 +159,7 @@ def curve(paths: Sequence[str | Path], key: str, *, x: Axis = "step", smooth: in
         key: The metric.
         x: What the axis counts.
         smooth: Values of a run that are averaged, the latest ones, before it is interpolated.
+        hold: Go on with a run's last value to the end, as of runs that end once they are solved.
 
     Raises:
         RunError: If there are no paths, or one of them lacks the metric or the axis.
@@ -162,10 +174,11 @@ def curve(paths: Sequence[str | Path], key: str, *, x: Axis = "step", smooth: in
     runs = [series(path, key, x) for path in paths]
     first, last = min(places[0] for places, _ in runs), max(places[-1] for places, _ in runs)
     x_S = np.linspace(first, last, POINTS) if first < last else np.asarray([first])
+    smooth_runs = [(places, rolling_mean(values, smooth)) for places, values in runs]
     values_RS = np.stack(
         [
-            np.interp(x_S, places, rolling_mean(values, smooth), left=np.nan, right=np.nan)
-            for places, values in runs
+            np.interp(x_S, places, values, left=np.nan, right=values[-1] if hold else np.nan)
+            for places, values in smooth_runs
         ]
     )
     count_S = np.isfinite(values_RS).sum(axis=0)
@@ -183,6 +196,8 @@ def curve(paths: Sequence[str | Path], key: str, *, x: Axis = "step", smooth: in
         high_S=mean_S + quantile_S * stderr_S,
         count_S=count_S,
         runs=len(runs),
+        least=float(np.nanmin(values_RS)),
+        most=float(np.nanmax(values_RS)),
     )
 
 

@@ -103,6 +103,7 @@ def learning_curves(
     *,
     x: metrics.Axis = "step",
     smooth: int = 1,
+    hold: bool = False,
     title: str | None = None,
     log_y: bool = False,
 ) -> Path:
@@ -115,6 +116,7 @@ def learning_curves(
         path: The file to write; one that ends in csv gets the numbers.
         x: What the axis counts, see `metrics.series`.
         smooth: Values of a run that are averaged, see `metrics.curve`.
+        hold: Go on with a run's last value where it ended early, see `metrics.curve`.
         title: Above the plot.
         log_y: Whether the metric's axis is logarithmic.
 
@@ -127,7 +129,10 @@ def learning_curves(
         ConfigError: If no file is given, or `smooth` is below 1.
     """
     groups = dict(files) if isinstance(files, Mapping) else {"": list(files)}
-    curves = {name: metrics.curve(paths, key, x=x, smooth=smooth) for name, paths in groups.items()}
+    curves = {
+        name: metrics.curve(paths, key, x=x, smooth=smooth, hold=hold)
+        for name, paths in groups.items()
+    }
     if not curves:
         raise ConfigError("no metrics files are given; name run folders")
     if Path(path).suffix.lower() == ".csv":
@@ -141,6 +146,12 @@ def learning_curves(
             axes.set_yscale("log")
         if unit:
             drawing.unit_axis(axes)
+        elif not log_y:
+            # As far as the runs go: the band of two or three is far wider than they are.
+            least = min(curve.least for curve in curves.values())
+            most = max(curve.most for curve in curves.values())
+            margin = 0.05 * (most - least) or 0.5
+            axes.set_ylim(least - margin, most + margin)
         for i, (name, curve) in enumerate(curves.items()):
             axes.fill_between(
                 curve.x_S, curve.low_S, curve.high_S, color=colour(i), alpha=0.2, linewidth=0
