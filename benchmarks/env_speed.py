@@ -10,6 +10,7 @@ environment of the package that has the task:
   plain Python  for the T-Mazes, whose package is written for gym 0.21: a stand-in, the same
                 rules in plain Python without any wrapper (tests/naive_tasks.py); and the same made
                 by gymnasium.make, with its wrappers for order and time limit, as packages offer it
+  pycolab       the two rooms as games on its engine (tests/parity/pycolab_rooms.py)
 
 bsuite is measured where it is installed (`pip install bsuite==0.3.6`). Everything runs in one
 process on one thread. The rivals take turns, round by round, so that a slow moment of the machine
@@ -25,6 +26,7 @@ import time
 import types
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -177,9 +179,33 @@ def plain(corridor_length: int, oracle_distance: int, *, wrapped: bool) -> Run:
     return run
 
 
+def pycolab(game: str) -> Run:
+    """A game on the pycolab engine, the reference of the tests."""
+    if str(TESTS) not in sys.path:
+        sys.path.append(str(TESTS))
+    from parity.pycolab_rooms import PycolabRooms, random_hidden
+
+    rooms, rng = PycolabRooms(game), np.random.default_rng(0)
+    actions = rng.integers(0, 4, size=1024).tolist()
+    steps = 1000
+
+    def run() -> int:
+        over = True
+        for call in range(steps):
+            if over:
+                rooms.reset(random_hidden(rng))
+                over = False
+            else:
+                _, _, over = rooms.step(actions[call % 1024])
+        return steps
+
+    return run
+
+
 def tasks() -> list[Task]:
     """What is measured. A new environment adds its line here, with the rivals it has."""
     chain = _chain_type()
+    absent = importlib.util.find_spec("pycolab") is None
 
     def of_bsuite(memory_length: int, num_bits: int) -> dict[str, Callable[[], Run] | None]:
         make = None if chain is None else lambda: bsuite(chain, memory_length, num_bits)
@@ -210,8 +236,13 @@ def tasks() -> list[Task]:
         *(length(value) for value in (10, 100)),
         *(size(value) for value in (5, 40)),
         Task(id="retain/DistributedMemory-v0", options={}, rivals={}),
-        # The rooms on a grid come here as Task(id="retain/VisualMatch-v0", ...) and
-        # Task(id="retain/KeyToDoor-v0", ...), with pycolab as the rival where it is installed.
+        *(
+            Task(id=id, options={}, rivals={"pycolab": None if absent else partial(pycolab, game)})
+            for id, game in (
+                ("retain/VisualMatch-v0", "visual_match"),
+                ("retain/KeyToDoor-v0", "key_to_door"),
+            )
+        ),
     ]
 
 
