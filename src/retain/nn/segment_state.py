@@ -6,13 +6,12 @@ width of the valve's carry.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from retain.memory import MemoryState, cache, carry, clock, slots
+from retain.nn.buffers import Buffers
 
 
 @dataclass(frozen=True)
@@ -37,21 +36,23 @@ class SegmentState(MemoryState):
     """How many rows of ``hidden_BCD`` are filled, counted from the end."""
 
 
-class Work:
+class Work(Buffers):
     """The parts of a state while a call is at work on them."""
 
+    keys: list[Tensor]
+    values: list[Tensor]
+    inputs: list[Tensor]
+
     def __init__(self, state: SegmentState, donate: bool):
+        buffers = {
+            "keys": state.keys_BHSE,
+            "values": state.values_BHSE,
+            "inputs": state.inputs_BSD,
+        }
+        super().__init__(state.batch_size, donate, **buffers)
         self.memory_BMD, self.carry_BMQ = state.memory_BMD, state.carry_BMQ
         self.clock_B, self.hidden_length_B = state.clock_B, state.hidden_length_B
         self.hidden_BCD = list(state.hidden_BCD)
-        self.keys, self.values = list(state.keys_BHSE), list(state.values_BHSE)
-        self.inputs = list(state.inputs_BSD)
-        self._in_place = torch.is_inference_mode_enabled() or not torch.is_grad_enabled()
-        self._ours: set[tuple[str, int]] = set()
-        if donate and self._in_place:
-            for name in ("keys", "values", "inputs"):
-                tensors = enumerate(getattr(self, name))
-                self._ours |= {(name, n) for n, tensor in tensors if _writable(tensor)}
 
     def state(self) -> SegmentState:
         """Returns the parts as a state again."""
@@ -65,62 +66,3 @@ class Work:
             clock_B=self.clock_B,
             hidden_length_B=self.hidden_length_B,
         )
-
-    def write(
-        self,
-        name: str,
-        layer: int,
-        new: Tensor,
-        start: int | Tensor,
-        *,
-        dim: int,
-        rows: list[int] | None = None,
-    ) -> Tensor:
-        """Writes `new` into a buffer from index `start` on along `dim`; returns the buffer.
-
-        With gradients every write makes a new tensor, since the graph keeps the old one.
-        """
-        buffers = getattr(self, name)
-        if not self._in_place or (name, layer) not in self._ours:
-            buffers[layer] = buffers[layer].clone(memory_format=torch.contiguous_format)
-            self._ours.add((name, layer))
-        buffer, length = buffers[layer], new.shape[dim]
-        new = new.to(buffer.dtype)
-        if isinstance(start, int):
-            place = buffer.narrow(dim, start, length)
-            if rows is None or len(rows) == buffer.shape[0]:
-                place.copy_(new)
-            else:
-                place[rows] = new
-        else:
-            index = start[:, None] + torch.arange(length, device=start.device)
-            row = torch.arange(buffer.shape[0], device=start.device)[:, None]
-            # Move the written axis next to the rows, so that one index pair names the places.
-            buffer.transpose(1, dim)[row, index] = new.transpose(1, dim)
-        return buffer
-
-    def pick(self, rows: list[int]) -> Callable[[Tensor], Tensor]:
-        """Returns the function that takes the rows of a tensor."""
-        every = len(rows) == self.clock_B.shape[0]
-        return lambda tensor: tensor if every else tensor[rows]
-
-    def put(self, rows: list[int]) -> Callable[[Tensor, Tensor], Tensor]:
-        """Returns the function that replaces the rows of a tensor, out of place."""
-        every = len(rows) == self.clock_B.shape[0]
-
-        def replace(tensor: Tensor, new: Tensor) -> Tensor:
-            new = new.to(tensor.dtype)
-            if every:
-                return new
-            index = torch.tensor(rows, device=tensor.device)
-            return tensor.index_copy(0, index, new)
-
-        return replace
-
-
-def _writable(tensor: Tensor) -> bool:
-    # A buffer never written yet is a view of one zero, which must be copied first; and torch lets
-    # nobody write to what inference mode has made, outside it.
-    return 0 not in tensor.stride() and (
-        torch.is_inference_mode_enabled() or not tensor.is_inference()
-    )
