@@ -106,6 +106,22 @@ CASES: dict[str, list[Case]] = {
         Case("cache of several segments", {"cache_length": 14, "block": "gtrxl"}),
         Case("one layer", {"cache_length": 6, "num_layers": 1}, tight=True),
     ],
+    "elmur": [
+        Case("default"),
+        Case("three tokens a step", {"num_slots": 3, "max_distance": 5}, **THREE),
+        # One slot, or one token a segment, leaves nothing to choose among: queries go unused.
+        Case("one layer", {"blend": 0.3, "num_layers": 1, "num_heads": 1}),
+        Case("replaced", {"blend": 1.0, "head_width": 6, "feed_forward": 7}),
+        Case("as published", {"blend_empty": True, "blend": 0.4}, context_length=3),
+        Case("two tokens a segment", {"num_slots": 4}, context_length=2),
+    ],
+    "stable_hadamard": [
+        Case("default"),
+        Case("three tokens a step", {"memory_width": 7, "num_calibrations": 3}, **THREE),
+        Case("single calibration", {"memory_width": 9, "calibration": "single"}),
+        Case("no limit", {"memory_width": 8, "limit": None}, context_length=3),
+        Case("limit met", {"memory_width": 11, "limit": 1.5}),
+    ],
     "decision_transformer": [
         Case("default", tight=True),
         Case("three tokens a step", {"num_layers": 2, "num_heads": 2}, **THREE, tight=True),

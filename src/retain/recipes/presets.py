@@ -31,7 +31,7 @@ def model_config(
         name: The model's name.
         width: Width D.
         steps: Observations of an episode.
-        num_layers: Layers, of those that have any; RATE and RMT have two.
+        num_layers: Layers, of those that have any; RATE, RMT and ELMUR have two.
         num_heads: Attention heads; a divisor of the width.
         dropout: Dropout, of those that have any; None for their default.
 
@@ -42,13 +42,14 @@ def model_config(
 
     config_class = MODELS.get(name).Config
     known = {field.name for field in dataclasses.fields(config_class)}
-    segments = {"transformer_xl", "gtrxl", "rezero", "rmt", "rate"}
+    segments = {"transformer_xl", "gtrxl", "rezero", "rmt", "rate", "elmur"}
     wanted: dict[str, Any] = {
         "context_length": -(-steps // 3) if name in segments else steps,
         "num_layers": num_layers,
         "num_heads": num_heads,
         "head_width": width // num_heads,
         "cache_length": max(100, steps),
+        "memory_width": width,
     }
     if dropout is not None:
         wanted["dropout"] = dropout
@@ -57,6 +58,9 @@ def model_config(
     if name in ("rmt", "rate"):
         # What is written is the outputs of the last layer, and it must have read the segment.
         wanted |= {"num_layers": 2, "num_memory_tokens": 5}
+    if name == "elmur":
+        # Of three segments two are written and then read.
+        wanted |= {"num_layers": 2, "num_slots": 2}
     if name == "rate":
         from retain.nn.valve import ValveConfig
 
