@@ -113,6 +113,17 @@ def rmt(
     return _run("tmaze/rmt", model, num_segments, lengths)
 
 
+@RECIPES.register("tmaze/elmur")
+def elmur(
+    *, context_length: int = 30, num_segments: int = 3, lengths: Lengths = "uniform"
+) -> RunConfig:
+    """ELMUR: two slots a layer, one of them rewritten in every segment."""
+    from retain.models.elmur import ELMURConfig
+
+    model = ELMURConfig(**SIZE, context_length=context_length)
+    return _run("tmaze/elmur", model, num_segments, lengths)
+
+
 @RECIPES.register("tmaze/transformer_xl")
 def transformer_xl(
     *, context_length: int = 30, num_segments: int = 3, lengths: Lengths = "uniform"
