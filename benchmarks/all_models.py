@@ -15,7 +15,7 @@ import memory_chain
 import memory_rl
 from common import run_all
 
-MODELS = (*memory_chain.MODELS, "rmt", "linformer", "canonical")
+MODELS = (*memory_chain.MODELS, "rmt", "linformer", "canonical", "elmur", "stable_hadamard")
 PIXELS = (("visual_match/sac_discrete", 60), ("key_to_door/sac_discrete", 60))
 
 if __name__ == "__main__":
