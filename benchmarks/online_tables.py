@@ -255,5 +255,7 @@ def _until(group: list[dict[str, Any]], key: str) -> str:
         values += reached[:1]
     if not values:
         return "never"
-    mean, error = mean_stderr(values) if len(values) > 1 else (values[0], 0.0)
+    if len(values) == 1:
+        return f"{values[0]:,.0f} (1)"
+    mean, error = mean_stderr(values)
     return f"{mean:,.0f} ± {error:,.0f} ({len(values)})"
