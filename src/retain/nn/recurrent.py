@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from retain.memory import MemoryState, ModelConfig, SequenceModel
 from retain.nn.checks import check_positive, check_probability
+from retain.nn.scan import stretches
 
 #: Up to so many rows, one token is read faster by the cells than by the fused kernel (a third of
 #: the time for one row of an LSTM, the same at 64 rows, a quarter more at 1024; one CPU thread).
@@ -95,20 +96,15 @@ class RecurrentModel(SequenceModel):
         donate: bool = False,
     ) -> tuple[Tensor, Any]:
         """See `SequenceModel.forward`; every output is made, and nothing is worth donating."""
-        length = x_BLD.shape[1]
         # In mixed precision the recurrence keeps the precision of its weights.
         x_BLD = x_BLD.to(self._weights(0)[0].dtype)
         carried = tuple(getattr(state, field.name).transpose(0, 1) for field in fields(state))
-        starts = _starts(reset_BL)
-        stops = [start for start in starts if start > 0] + [length]
-        outputs, at = [], 0
-        for stop in stops:
-            if reset_BL is not None and at in starts:
-                begins_B1 = reset_BL[:, at, None]
-                carried = tuple(part.masked_fill(begins_B1, 0.0) for part in carried)
-            y_BLH, carried = self._stretch(x_BLD[:, at:stop], carried)
+        outputs = []
+        for span, begins_B in stretches(x_BLD.shape[1], reset_BL):
+            if begins_B is not None:
+                carried = tuple(part.masked_fill(begins_B[:, None], 0.0) for part in carried)
+            y_BLH, carried = self._stretch(x_BLD[:, span], carried)
             outputs.append(y_BLH)
-            at = stop
         y_BLH = torch.cat(outputs, dim=1) if len(outputs) != 1 else outputs[0]
         after = self.State(*(part.transpose(0, 1) for part in carried))
         return self.dropout(self.out(y_BLH)), after
@@ -146,12 +142,3 @@ class RecurrentModel(SequenceModel):
     def _weights(self, layer: int) -> list[Tensor]:
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         return [getattr(self.network, f"{name}_l{layer}") for name in names]
-
-
-def _starts(reset_BL: Tensor | None) -> list[int]:
-    """Returns the places at which some row begins an episode."""
-    if reset_BL is None:
-        return []
-    if reset_BL.shape[1] == 1:
-        return [0]  # setting nothing to zero costs less than asking
-    return reset_BL.any(0).nonzero().flatten().tolist()

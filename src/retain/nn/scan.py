@@ -1,12 +1,37 @@
-"""A GRU over the tokens of a call, with episodes that begin in the middle of it.
+"""Recurrences over the tokens of a call, with episodes that begin in the middle of it.
 
 Axes: B batch, L tokens, D width.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
+
+
+def stretches(length: int, reset_BL: Tensor | None) -> Iterator[tuple[slice, Tensor | None]]:
+    """Cuts a call where some row begins an episode.
+
+    Args:
+        length: Tokens of the call, L.
+        reset_BL: True where a token is the first of an episode; None for nowhere.
+
+    Yields:
+        The tokens of a stretch, and the rows that begin an episode with its first token, [B]; None
+        for none.
+    """
+    if reset_BL is None:
+        yield slice(0, length), None
+        return
+    # Asking one token costs more than setting nothing to zero.
+    starts = [0] if length == 1 else reset_BL.any(0).nonzero().flatten().tolist()
+    stops = [start for start in starts if start] + [length]
+    at = 0
+    for stop in stops:
+        yield slice(at, stop), reset_BL[:, at] if at in starts else None
+        at = stop
 
 
 def scan(
@@ -23,21 +48,19 @@ def scan(
     Returns:
         The hidden states at all tokens, [B, L, D], and the last one, [B, D].
     """
-    starts = [] if reset_BL is None else reset_BL.any(0).nonzero().flatten().tolist()
-    stops = [start for start in starts if start] + [x_BLD.shape[1]]
-    outputs, at = [], 0
-    for stop in stops:
-        if reset_BL is not None and at in starts:
-            hidden_BD = hidden_BD.masked_fill(reset_BL[:, at, None], 0.0)
-        if stop - at == 1:
+    outputs = []
+    for span, begins_B in stretches(x_BLD.shape[1], reset_BL):
+        if begins_B is not None:
+            hidden_BD = hidden_BD.masked_fill(begins_B[:, None], 0.0)
+        stretch_BLD = x_BLD[:, span]
+        if stretch_BLD.shape[1] == 1:
             # One token is read faster by the cell than by the fused kernel.
             names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
             weights: list[Tensor] = [getattr(gru, name) for name in names]
-            hidden_BD = torch.gru_cell(x_BLD[:, at], hidden_BD, *weights)
+            hidden_BD = torch.gru_cell(stretch_BLD[:, 0], hidden_BD, *weights)
             outputs.append(hidden_BD[:, None])
         else:
-            y_BLD, last = gru(x_BLD[:, at:stop], hidden_BD[None].contiguous())
+            y_BLD, last = gru(stretch_BLD, hidden_BD[None].contiguous())
             outputs.append(y_BLD)
             hidden_BD = last[0]
-        at = stop
     return (torch.cat(outputs, dim=1) if len(outputs) > 1 else outputs[0]), hidden_BD

@@ -11,14 +11,14 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from retain.core.errors import RunError
+from retain.core.errors import RunError, TrainingError
 
 WEIGHTS = "model.safetensors"
 TRAINING = "training.pt"
@@ -63,6 +63,24 @@ def save(folder: Path, step: int, module: nn.Module, training: dict[str, Any]) -
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return target
+
+
+def give_up(folder: Path, why: str, updates: int) -> NoReturn:
+    """Ends a training whose numbers are no longer numbers.
+
+    Args:
+        folder: The run's ``checkpoints`` folder.
+        why: What is wrong.
+        updates: Updates made before.
+
+    Raises:
+        TrainingError: Always; it names the checkpoint that is left.
+    """
+    kept = (folder / "last").resolve().name if (folder / "last").exists() else "none yet"
+    raise TrainingError(
+        f"{why} at update {updates + 1}; training stopped. "
+        f"Last good checkpoint: {kept}. Train anew with a lower --train.learning-rate"
+    )
 
 
 def point(folder: Path, name: str, target: Path) -> None:

@@ -123,7 +123,7 @@ class _Round:
     def play(self, num_steps: int | None) -> Stretch:
         """Plays some steps, or to the end of all episodes."""
         memory, was_running = self.state.memory, self.running.copy()
-        previous = self.action, self.reward.astype(np.float32)
+        previous = self.action, self.reward
         begins = np.full(len(was_running), self.begins)
         steps: dict[str, list[Array]] = {
             name: [] for name in ("observation", "action", "reward", "terminated", "mask")

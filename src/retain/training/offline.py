@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from retain.agents.sequence_policy import SequencePolicy, count_real
-from retain.core.errors import RunError, TrainingError
+from retain.core.errors import RunError
 from retain.data.pack import Pack, open_pack
 from retain.data.segments import SegmentBatch
 from retain.evaluation import evaluate_policy
@@ -263,12 +263,7 @@ class _Trainer:
             parameter.grad = mean.view_as(parameter)
 
     def _give_up(self, why: str) -> None:
-        folder = self.run.folder / "checkpoints"
-        kept = (folder / "last").resolve().name if (folder / "last").exists() else "none yet"
-        raise TrainingError(
-            f"{why} at update {self.progress.update + 1}; training stopped. "
-            f"Last good checkpoint: {kept}. Train anew with a lower --train.learning-rate"
-        )
+        checkpoints.give_up(self.run.folder / "checkpoints", why, self.progress.update)
 
     def _advance_curriculum(self) -> None:
         """Sets the stage of the curriculum: one more segment after each equal share of updates."""

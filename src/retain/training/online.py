@@ -21,7 +21,7 @@ from torch import Tensor
 
 from retain.agents.a2c import A2CConfig
 from retain.agents.online import OnlineAgent
-from retain.core.errors import RunError, TrainingError
+from retain.core.errors import RunError
 from retain.core.seeding import generator
 from retain.data.replay import EpisodeBatch, EpisodeReplay
 from retain.evaluation import evaluate_policy
@@ -286,17 +286,11 @@ class _Trainer:
             self.averages.add(f"train/{name}", value.detach().cpu())
 
     def _tensors(self, batch: EpisodeBatch) -> dict[str, Tensor]:
-        # A batch of boxes may come in double precision, which the weights are not in.
         arrays = {f.name: getattr(batch, f.name) for f in dataclasses.fields(batch)}
         return {k: torch.from_numpy(v).to(self.fabric.device) for k, v in arrays.items()}
 
     def _give_up(self, why: str) -> None:
-        folder = self.run.folder / "checkpoints"
-        kept = (folder / "last").resolve().name if (folder / "last").exists() else "none yet"
-        raise TrainingError(
-            f"{why} at update {self.progress.updates + 1}; training stopped. "
-            f"Last good checkpoint: {kept}. Train anew with a lower --train.learning-rate"
-        )
+        checkpoints.give_up(self.run.folder / "checkpoints", why, self.progress.updates)
 
     def _summary(self) -> dict[str, Any]:
         """How the training went, for ``results.json``."""
