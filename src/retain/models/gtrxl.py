@@ -12,7 +12,6 @@ from typing import ClassVar, Literal
 from retain.memory import ModelConfig
 from retain.models import MODELS
 from retain.models.transformer_xl import TransformerXL, TransformerXLConfig
-from retain.nn.checks import check_choice
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +37,3 @@ class GTrXL(TransformerXL):
     """
 
     Config: ClassVar[type[ModelConfig]] = GTrXLConfig
-
-    def __init__(self, config: GTrXLConfig, *, tokens_per_step: int):
-        check_choice(config, "block", ("gtrxl",))
-        super().__init__(config, tokens_per_step=tokens_per_step)

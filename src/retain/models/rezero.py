@@ -14,7 +14,6 @@ from typing import ClassVar, Literal
 from retain.memory import ModelConfig
 from retain.models import MODELS
 from retain.models.transformer_xl import TransformerXL, TransformerXLConfig
-from retain.nn.checks import check_choice
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +39,3 @@ class ReZero(TransformerXL):
     """
 
     Config: ClassVar[type[ModelConfig]] = ReZeroConfig
-
-    def __init__(self, config: ReZeroConfig, *, tokens_per_step: int):
-        check_choice(config, "block", ("rezero",))
-        super().__init__(config, tokens_per_step=tokens_per_step)

@@ -23,7 +23,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import cast, get_args
+from typing import cast, get_args, get_type_hints
 
 import torch
 from torch import Tensor, nn
@@ -400,7 +400,8 @@ def _check_sizes(config: SegmentConfig, num_memory_tokens: int, cache_length: in
     positive = ("width", "context_length", "num_layers", "num_heads", "head_width", "feed_forward")
     check_positive(config, *positive)
     check_probability(config, "dropout", "attention_dropout")
-    check_choice(config, "block", get_args(BlockKind))
+    # A model of one kind of block narrows the field's type.
+    check_choice(config, "block", get_args(get_type_hints(type(config))["block"]))
     if config.width % 2:
         raise ConfigError(f"model.width must be even for sinusoidal positions, not {config.width}")
     if num_memory_tokens < 0:
