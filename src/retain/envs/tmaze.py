@@ -164,7 +164,8 @@ class TMazeRules(BatchedRules):
         high, low = [1, 1, options.num_hints, 1], [-1, -1, -1 if options.distractors else 0, -1]
         if options.named_hints:
             high, low = [*high, options.num_hints], [*low, 0]
-        self.observation_space = gym.spaces.Box(np.float32(low), np.float32(high), dtype=np.float32)
+        low_O, high_O = np.array(low, dtype=np.float32), np.array(high, dtype=np.float32)
+        self.observation_space = gym.spaces.Box(low_O, high_O, dtype=np.float32)
         self.action_space = gym.spaces.Discrete(4)
         self._lengths = range(options.shortest, options.corridor_length + 1, options.length_step)
 
