@@ -40,6 +40,9 @@ def test_the_longest_episode_is_a_training_sequence(name: str, arguments: dict[s
     assert kwargs["store_steps"] >= kwargs["num_pairs"] + kwargs["replacements"]
     assert {**config.environment.kwargs, "min_gap": 0} == kwargs
     assert config.evaluation.parameter == "gap"
+    # The first stage of the curriculum needs episodes that are over within a segment.
+    shortest = kwargs["store_steps"] + kwargs["num_pairs"]
+    assert config.train.curriculum == (shortest <= config.model.context_length)
 
 
 def test_two_models_learn_from_the_same_data() -> None:
