@@ -34,7 +34,7 @@ def rate(
     num_values: int = 4,
     replacements: int = 0,
 ) -> RunConfig:
-    """RATE of the T-Maze, trained through all segments to recall values by their keys."""
+    """RATE recalls values by their keys, over a gap."""
     model = tmaze.rate(context_length=context_length).model
     task = {"num_pairs": num_pairs, "num_keys": num_keys, "num_values": num_values}
     return _run("associative_recall/rate", model, num_segments, task, replacements)
@@ -50,7 +50,7 @@ def elmur(
     num_values: int = 4,
     replacements: int = 0,
 ) -> RunConfig:
-    """ELMUR of the T-Maze, trained through all segments to recall values by their keys."""
+    """ELMUR recalls values by their keys, over a gap."""
     model = tmaze.elmur(context_length=context_length).model
     task = {"num_pairs": num_pairs, "num_keys": num_keys, "num_values": num_values}
     return _run("associative_recall/elmur", model, num_segments, task, replacements)
