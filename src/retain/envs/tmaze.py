@@ -24,8 +24,8 @@ Transformer with Memory" (2023). Each row has a generator of its own.
 
 Hints can be replaced by later ones (the last one for a question counts), and there can be
 distractors. What is shown once more must say which question it is for: `item` does. It is a channel
-of its own, since a hint and a question can be seen at once, and so what is seen never depends on
-knowing the options.
+of its own: a hint and a question can be seen at once, and the expert, which does not know the
+options, must tell the name of the one from the number of the other.
 
 Axes: B rows, N hints, S showings (hints, then replacements, then distractors), O observation.
 """
