@@ -26,8 +26,10 @@ def options(draw: st.DrawFn) -> dict[str, Any]:
     num_hints, distractors = draw(st.integers(1, 4)), draw(st.integers(0, 4))
     named = draw(st.booleans())
     replacements = draw(st.integers(0, 4)) if named else 0
-    # One more than there is to show: as tight as it can be.
-    shortest = num_hints + replacements + distractors + 1 + draw(st.integers(0, 5))
+    hint_time = draw(st.sampled_from(["start", "random"]))
+    # Hints at the start may fill all cells; nothing else may stand at the junction.
+    room = hint_time == "random" or replacements + distractors > 0
+    shortest = num_hints + replacements + distractors + room + draw(st.integers(0, 5))
     return {
         "corridor_length": shortest + draw(st.integers(0, 4)),
         "min_corridor_length": shortest,
@@ -35,7 +37,7 @@ def options(draw: st.DrawFn) -> dict[str, Any]:
         "replacements": replacements,
         "distractors": distractors,
         "named_hints": named,
-        "hint_time": draw(st.sampled_from(["start", "random"])),
+        "hint_time": hint_time,
         "balanced_goals": draw(st.booleans()),
         "noise": "none",
     }
@@ -107,7 +109,8 @@ def test_hints_come_first_and_every_question_has_one(chosen: dict[str, Any], see
         assert items == sorted(items)
     if chosen["hint_time"] == "start":
         assert [t for t, _ in told[:count]] == list(range(count))
-    assert max(shown(env.rules)) < info["corridor_length"] - 1
+    full = len(shown(env.rules)) == info["corridor_length"]
+    assert full or max(shown(env.rules)) < info["corridor_length"] - 1
 
 
 def test_what_is_new_is_drawn_evenly() -> None:
@@ -236,6 +239,7 @@ def test_pictures() -> None:
         ({"replacements": -1}, "replacements must be at least 0, got -1"),
         ({"distractors": 1.5}, "distractors must be a whole number, got 1.5"),
         ({"replacements": 1}, "replacements 1 need named_hints"),
+        ({"named_hints": 2}, "named_hints must be true or false, got 2"),
         ({"num_hints": 2, "replacements": 1}, "replacements 1 need named_hints"),
         (
             {"corridor_length": 4, "num_hints": 2, "distractors": 2},

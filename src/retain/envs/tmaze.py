@@ -110,6 +110,8 @@ class TMazeOptions:
                 f"min_corridor_length {self.shortest} is greater than "
                 f"corridor_length {self.corridor_length}"
             )
+        if not isinstance(self.named_hints, bool):  # it adds a channel, and no other number may
+            raise ConfigError(f"named_hints must be true or false, got {self.named_hints!r}")
         if self.replacements and not self.named_hints:
             raise ConfigError(
                 f"replacements {self.replacements} need named_hints: a hint that replaces another "
