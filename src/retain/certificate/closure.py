@@ -1,0 +1,289 @@
+"""The set of memories that can be reached, and what is decided from each.
+
+Axes: R rows, T steps, S symbols.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from retain.agents.sequence_policy import SequencePolicy
+from retain.certificate.play import Episode, Inputs, Steps
+from retain.certificate.reading import Memories, Reader, Refusal
+from retain.memory import MemoryState
+
+Array = npt.NDArray[Any]
+
+#: Tokens that are read in one call, about.
+TOKENS = 2**17
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """An episode up to the end of the segment in which holding begins."""
+
+    steps: Steps
+    free_T: npt.NDArray[np.bool_]
+    """Steps at which any input of the kind seen may stand."""
+
+    @property
+    def key(self) -> tuple[int, bytes]:
+        """The same for beginnings in which the same was shown at the same steps."""
+        shown = np.where(self.free_T[:, None], np.inf, self.steps.inputs_T)
+        return len(self.steps), shown.tobytes()
+
+
+class Closure:
+    """Finds memories by reading all segments, or a sample, from all that were found before.
+
+    Args:
+        policy: The policy.
+        inputs: The inputs of the kind seen.
+        episodes: Episodes that were played, and succeeded.
+        context_length: Steps of a segment, K.
+        budget: The most sequences to list for one memory; where there are more, they are sampled.
+        samples: How many are sampled.
+        most: The most memories to follow.
+        rng: Draws samples.
+    """
+
+    def __init__(
+        self,
+        policy: SequencePolicy,
+        inputs: Inputs,
+        episodes: list[Episode],
+        *,
+        context_length: int,
+        budget: int,
+        samples: int,
+        most: int,
+        rng: np.random.Generator,
+    ):
+        self.policy, self.inputs, self.context_length = policy, inputs, context_length
+        self.budget, self.samples, self.rng = budget, samples, rng
+        self.reader = Reader(policy)
+        self.memories = Memories(policy, most)
+        held = np.concatenate([e.steps.action_T[e.held_from : e.asked_at] for e in episodes])
+        actions, counts = np.unique(held, return_counts=True)
+        self.held_actions = actions
+        self.usual_action = actions[counts.argmax()]
+        self.decision_margin = np.inf
+        self.leads_to: dict[int, set[int]] = defaultdict(set)
+        self.came_from: dict[int, tuple[int, Array] | None] = {}
+        self.beginnings_read = self.transitions = self.decisions = 0
+        self.per_state = self.per_question = 0
+        self.listed = [True, True, True]
+        self.questions = 0
+        self._group(episodes)
+
+    def _group(self, episodes: list[Episode]) -> None:
+        """Sorts episodes by how they begin, and notes what each kind is asked."""
+        length = self.context_length
+        self.beginnings: dict[tuple[int, bytes], Beginning] = {}
+        self.endings: dict[tuple[int, bytes], dict[bytes, Steps]] = defaultdict(dict)
+        for episode in episodes:
+            stop = -(-episode.held_from // length) * length
+            if stop > episode.asked_at:
+                continue
+            steps = episode.steps.part(0, stop)
+            beginning = Beginning(steps, self.inputs.of_the_kind(steps.inputs_T))
+            ending = episode.steps.part(episode.asked_at)
+            asked = self.endings[beginning.key]
+            self.beginnings.setdefault(beginning.key, beginning)
+            other = asked.setdefault(ending.inputs_T.tobytes(), ending)
+            if not np.array_equal(other.action_T, ending.action_T):
+                raise Refusal(
+                    "episodes that begin and end with the same inputs have different right answers: "
+                    "something is decided by what was seen in between"
+                )
+
+    # -- writing -------------------------------------------------------------------------------
+
+    def begin(self) -> dict[tuple[int, bytes], set[int]]:
+        """Reads all beginnings, or a sample; returns the memories each kind can end in."""
+        starts: dict[tuple[int, bytes], set[int]] = defaultdict(set)
+        for key, beginning in self.beginnings.items():
+            free = np.flatnonzero(beginning.free_T)
+            steps = beginning.steps
+            self.listed[0] &= self.inputs.lists(len(free), self.budget)
+            for chosen in self._sequences(len(free), self.samples, len(steps)):
+                rows = len(chosen)
+                observation = np.repeat(steps.observation_T[None], rows, axis=0)
+                returns = np.repeat(steps.return_to_go_T[None], rows, axis=0)
+                observation[:, free] = self.inputs.observation_S[chosen]
+                returns[:, free] = self.inputs.return_to_go_S[chosen]
+                action = np.repeat(steps.action_T[None], rows, axis=0)
+                state: MemoryState = self.policy.model.initial_state(rows)
+                if len(steps):
+                    read = self.reader.read(state, observation, returns, action)
+                    allowed = np.isin(read.action_BT, self.held_actions) | (
+                        read.action_BT == action
+                    )
+                    self._check_actions(allowed, read.action_BT, observation, None)
+                    state = read.after
+                found = self.memories.add(state)
+                self.beginnings_read += rows
+                for number in np.unique(found).tolist():
+                    starts[key].add(number)
+                    self.came_from.setdefault(number, None)
+        return starts
+
+    # -- holding -------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Follows every memory until no new one comes.
+
+        Where segments are sampled, the set is then tried on samples that had no part in finding it.
+        """
+        listed = self.listed[1] = self.inputs.lists(self.context_length, self.budget)
+        done = 0
+        while True:
+            while done < len(self.memories):
+                self._follow(done)
+                done += 1
+            if listed or self._tried():
+                return
+
+    def _tried(self) -> bool:
+        before = len(self.memories)
+        self.per_state = self.samples
+        for number in range(before):
+            self._follow(number)
+            if len(self.memories) > before:
+                return False
+        return True
+
+    def _follow(self, number: int) -> None:
+        """Reads segments from one memory."""
+        count = 0
+        for chosen in self._sequences(self.context_length, self.samples, self.context_length):
+            observation, returns = self._told(chosen)
+            action = np.full(chosen.shape, self.usual_action)
+            state = self.memories.state(np.full(len(chosen), number))
+            read = self.reader.read(state, observation, returns, action)
+            self.decision_margin = min(self.decision_margin, read.gap)
+            allowed = np.isin(read.action_BT, self.held_actions)
+            self._check_actions(allowed, read.action_BT, observation, number)
+            found = self.memories.add(read.after)
+            count += len(chosen)
+            numbers, rows = np.unique(found, return_index=True)
+            for other, row in zip(numbers.tolist(), rows.tolist(), strict=True):
+                self.leads_to[number].add(other)
+                self.came_from.setdefault(other, (number, observation[row]))
+        self.transitions += count
+        if self.listed[1]:
+            self.per_state = count
+
+    # -- answering -----------------------------------------------------------------------------
+
+    def decide(self, starts: dict[tuple[int, bytes], set[int]]) -> None:
+        """Asks every memory all that it must know, at every step of a segment.
+
+        Raises:
+            Refusal: If an answer is wrong, or a memory would have to give two.
+        """
+        asked: dict[tuple[int, bytes], Steps] = {}
+        for key, numbers in starts.items():
+            for number in self.reachable(numbers):
+                for question, ending in self.endings[key].items():
+                    other = asked.setdefault((number, question), ending)
+                    if not np.array_equal(other.action_T, ending.action_T):
+                        raise Refusal(
+                            "memories are not separate: the same one is reached from beginnings "
+                            "with different right answers",
+                            self._witness(number, None),
+                        )
+        self.questions = len({question for _, question in asked})
+        lengths = range(self.context_length)
+        self.listed[2] = all(self.inputs.lists(length, self.budget) for length in lengths)
+        samples = max(256, self.samples // self.context_length)
+        self.per_question = samples
+        for (number, _), ending in asked.items():
+            for length in lengths:
+                self._ask(number, ending, length, samples)
+
+    def reachable(self, numbers: Iterable[int]) -> set[int]:
+        """Returns the memories that can follow from some."""
+        found, rest = set(numbers), list(numbers)
+        while rest:
+            for other in self.leads_to[rest.pop()] - found:
+                found.add(other)
+                rest.append(other)
+        return found
+
+    def _ask(self, number: int, ending: Steps, length: int, samples: int) -> None:
+        asked = len(ending)
+        for chosen in self._sequences(length, samples, length + asked):
+            rows = len(chosen)
+            told = self._told(chosen)
+
+            def with_ending(part: Array, end: Array, rows: int = rows) -> Array:
+                return np.concatenate([part, np.repeat(end[None], rows, axis=0)], axis=1)
+
+            observation = with_ending(told[0], ending.observation_T)
+            returns = with_ending(told[1], ending.return_to_go_T)
+            action = with_ending(np.full(chosen.shape, self.usual_action), ending.action_T)
+            state = self.memories.state(np.full(rows, number))
+            read = self.reader.read(state, observation, returns, action, given=asked)
+            self.decisions += rows
+            self.decision_margin = min(self.decision_margin, read.gap)
+            wrong = (read.action_BT[:, length:] != ending.action_T).any(axis=1)
+            if wrong.any():
+                row = int(np.flatnonzero(wrong)[0])
+                raise Refusal(
+                    f"a memory that can be reached gives a wrong answer, {length} steps into a "
+                    "segment",
+                    self._witness(
+                        number,
+                        observation[row],
+                        actions=read.action_BT[row].tolist(),
+                        wanted=ending.action_T.tolist(),
+                    ),
+                )
+
+    # -- helpers -------------------------------------------------------------------------------
+
+    def _sequences(self, free: int, samples: int, length: int) -> Iterator[npt.NDArray[np.int64]]:
+        """Yields sequences of symbols in parts that can be read at once."""
+        rows = max(16, TOKENS // max(1, 3 * length))
+        for chosen in self.inputs.sequences(free, self.budget, samples, self.rng):
+            for start in range(0, len(chosen), rows):
+                yield chosen[start : start + rows]
+
+    def _told(self, chosen: npt.NDArray[np.int64]) -> tuple[Array, Array]:
+        return self.inputs.observation_S[chosen], self.inputs.return_to_go_S[chosen]
+
+    def _check_actions(
+        self, allowed_BT: Array, action_BT: Array, observation_BT: Array, number: int | None
+    ) -> None:
+        if allowed_BT.all():
+            return
+        row, step = (int(index) for index in np.argwhere(~allowed_BT)[0])
+        raise Refusal(
+            f"the policy acts otherwise than it did while holding (action {action_BT[row, step]} "
+            f"instead of {', '.join(map(str, self.held_actions))}), so what it sees next is not "
+            "of the kind seen",
+            self._witness(number, observation_BT[row], actions=action_BT[row].tolist()),
+        )
+
+    def _witness(
+        self, number: int | None, observation_T: Array | None, **more: Any
+    ) -> dict[str, Any]:
+        """What led to a memory, and what was read from it."""
+        path: list[dict[str, Any]] = []
+        at = number
+        while at is not None and (step := self.came_from.get(at)) is not None:
+            path.append({"from": step[0], "to": at, "observations": step[1].tolist()})
+            at = step[0]
+        start = "the start" if number is None else f"memory {at}"
+        text = f"{len(path)} segments lead from {start} to where it happens; the JSON has them"
+        if not path:
+            text = f"it happens right from {start}"
+        here = {} if observation_T is None else {"observations": observation_T.tolist()}
+        return {"text": text, "memory": number, "path": path[::-1], **here, **more}
