@@ -37,7 +37,7 @@ def certify(
     context_length: int,
     episodes: int = 256,
     seed: int = 0,
-    budget: int = 2**16,
+    budget: int = 2**18,
     samples: int = 4096,
     max_states: int = 4096,
 ) -> Certificate:
@@ -50,8 +50,9 @@ def certify(
         context_length: Steps of a segment, K: a memory is looked at every K steps.
         episodes: Episodes to play.
         seed: Seed of the first episode, and of all samples.
-        budget: The most sequences to list from one memory; where there are more, they are sampled.
-        samples: Sequences to sample from one memory.
+        budget: The most sequences to list in each part of the search (beginnings, segments, parts
+            of segments before a question); where there are more, some are sampled.
+        samples: Sequences to sample from one memory, if the budget allows.
         max_states: The most memories to follow.
 
     Raises:
@@ -130,10 +131,14 @@ def _certify(
         )
         if not closure.beginnings:
             raise ConfigError(
-                "in no episode does a whole segment pass before the question; certify in longer ones"
+                "in no episode a segment ends between what is shown and the question; certify in "
+                "longer ones"
             )
         with closure.reader.measured(), torch.inference_mode():
             starts = closure.begin()
+            facts["writing_margin"], closure.reader.margin = closure.reader.margin, None
+            closure.explore()
+            closure.decide(starts, quick=True)
             closure.close()
             facts |= _other_arithmetic(closure)
             closure.decide(starts)

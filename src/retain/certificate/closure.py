@@ -22,6 +22,8 @@ Array = npt.NDArray[Any]
 
 #: Tokens that are read in one call, about.
 TOKENS = 2**17
+#: Segments from one memory in a first look; the least that a sample has; rounds of sampling.
+QUICK, LEAST, ROUNDS = 32, 64, 8
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Beginning:
     @property
     def key(self) -> tuple[int, bytes]:
         """The same for beginnings in which the same was shown at the same steps."""
-        shown = np.where(self.free_T[:, None], np.inf, self.steps.inputs_T)
+        shown = np.where(self.free_T[:, None], np.inf, self.steps.told())
         return len(self.steps), shown.tobytes()
 
 
@@ -47,8 +49,9 @@ class Closure:
         inputs: The inputs of the kind seen.
         episodes: Episodes that were played, and succeeded.
         context_length: Steps of a segment, K.
-        budget: The most sequences to list for one memory; where there are more, they are sampled.
-        samples: How many are sampled.
+        budget: The most sequences to list in each part of the search; where there are more, some
+            are sampled.
+        samples: How many are sampled from one memory, if the budget allows.
         most: The most memories to follow.
         rng: Draws samples.
     """
@@ -92,11 +95,11 @@ class Closure:
             if stop > episode.asked_at:
                 continue
             steps = episode.steps.part(0, stop)
-            beginning = Beginning(steps, self.inputs.of_the_kind(steps.inputs_T))
+            beginning = Beginning(steps, self.inputs.of_the_kind(steps.told()))
             ending = episode.steps.part(episode.asked_at)
             asked = self.endings[beginning.key]
             self.beginnings.setdefault(beginning.key, beginning)
-            other = asked.setdefault(ending.inputs_T.tobytes(), ending)
+            other = asked.setdefault(ending.told().tobytes(), ending)
             if not np.array_equal(other.action_T, ending.action_T):
                 raise Refusal(
                     "episodes that begin and end with the same inputs have different right answers: "
@@ -108,11 +111,14 @@ class Closure:
     def begin(self) -> dict[tuple[int, bytes], set[int]]:
         """Reads all beginnings, or a sample; returns the memories each kind can end in."""
         starts: dict[tuple[int, bytes], set[int]] = defaultdict(set)
+        kinds = self.beginnings.values()
+        counts = [self.inputs.count(int(beginning.free_T.sum())) for beginning in kinds]
+        self.listed[0] = _sum(counts, self.budget) is not None
+        samples = None if self.listed[0] else self._share(len(counts))
         for key, beginning in self.beginnings.items():
             free = np.flatnonzero(beginning.free_T)
             steps = beginning.steps
-            self.listed[0] &= self.inputs.lists(len(free), self.budget)
-            for chosen in self._sequences(len(free), self.samples, len(steps)):
+            for chosen in self._sequences(len(free), samples, len(steps)):
                 rows = len(chosen)
                 observation = np.repeat(steps.observation_T[None], rows, axis=0)
                 returns = np.repeat(steps.return_to_go_T[None], rows, axis=0)
@@ -136,33 +142,47 @@ class Closure:
 
     # -- holding -------------------------------------------------------------------------------
 
+    def explore(self) -> None:
+        """Follows a few segments from every memory until no new one comes."""
+        self._follow_all(QUICK)
+
     def close(self) -> None:
-        """Follows every memory until no new one comes.
+        """Follows every segment from every memory, or a sample, until no new memory comes.
 
-        Where segments are sampled, the set is then tried on samples that had no part in finding it.
+        Where segments are sampled, the set is tried on samples that had no part in finding it.
+
+        Raises:
+            Refusal: If new memories keep coming.
         """
-        listed = self.listed[1] = self.inputs.lists(self.context_length, self.budget)
-        done = 0
-        while True:
-            while done < len(self.memories):
-                self._follow(done)
-                done += 1
-            if listed or self._tried():
+        self.listed[1] = self._follow_all(None)
+        if self.listed[1]:
+            return
+        for _ in range(ROUNDS):
+            before = len(self.memories)
+            self._follow_all(self._share(before))
+            if len(self.memories) == before:
                 return
+        raise Refusal(f"new memories keep coming: {len(self.memories)} so far")
 
-    def _tried(self) -> bool:
-        before = len(self.memories)
-        self.per_state = self.samples
-        for number in range(before):
-            self._follow(number)
-            if len(self.memories) > before:
+    def _follow_all(self, samples: int | None) -> bool:
+        """Follows samples, or all segments (None); False if that would pass the budget."""
+        self.transitions, done = 0, 0
+        whole = self.inputs.count(self.context_length)
+        while done < len(self.memories):
+            if samples is None and _sum([whole] * len(self.memories), self.budget) is None:
                 return False
+            self._follow(done, samples)
+            done += 1
+        self.per_state = self.transitions // max(1, len(self.memories))
         return True
 
-    def _follow(self, number: int) -> None:
+    def _share(self, places: int) -> int:
+        """How many sequences to sample at each of some places."""
+        return max(LEAST, min(self.samples, self.budget // max(1, places)))
+
+    def _follow(self, number: int, samples: int | None) -> None:
         """Reads segments from one memory."""
-        count = 0
-        for chosen in self._sequences(self.context_length, self.samples, self.context_length):
+        for chosen in self._sequences(self.context_length, samples, self.context_length):
             observation, returns = self._told(chosen)
             action = np.full(chosen.shape, self.usual_action)
             state = self.memories.state(np.full(len(chosen), number))
@@ -171,19 +191,20 @@ class Closure:
             allowed = np.isin(read.action_BT, self.held_actions)
             self._check_actions(allowed, read.action_BT, observation, number)
             found = self.memories.add(read.after)
-            count += len(chosen)
+            self.transitions += len(chosen)
             numbers, rows = np.unique(found, return_index=True)
             for other, row in zip(numbers.tolist(), rows.tolist(), strict=True):
                 self.leads_to[number].add(other)
                 self.came_from.setdefault(other, (number, observation[row]))
-        self.transitions += count
-        if self.listed[1]:
-            self.per_state = count
 
     # -- answering -----------------------------------------------------------------------------
 
-    def decide(self, starts: dict[tuple[int, bytes], set[int]]) -> None:
+    def decide(self, starts: dict[tuple[int, bytes], set[int]], *, quick: bool = False) -> None:
         """Asks every memory all that it must know, at every step of a segment.
+
+        Args:
+            starts: What `begin` found.
+            quick: Read a few sequences only, to find soon what is often wrong.
 
         Raises:
             Refusal: If an answer is wrong, or a memory would have to give two.
@@ -201,9 +222,11 @@ class Closure:
                         )
         self.questions = len({question for _, question in asked})
         lengths = range(self.context_length)
-        self.listed[2] = all(self.inputs.lists(length, self.budget) for length in lengths)
-        samples = max(256, self.samples // self.context_length)
-        self.per_question = samples
+        total = _sum([self.inputs.count(n) for n in lengths] * len(asked), self.budget)
+        samples = None if total is not None else self._share(len(asked) * len(lengths))
+        self.listed[2] = samples is None
+        samples = QUICK // len(lengths) + 1 if quick else samples
+        self.decisions, self.per_question = 0, samples or 0
         for (number, _), ending in asked.items():
             for length in lengths:
                 self._ask(number, ending, length, samples)
@@ -217,7 +240,7 @@ class Closure:
                 rest.append(other)
         return found
 
-    def _ask(self, number: int, ending: Steps, length: int, samples: int) -> None:
+    def _ask(self, number: int, ending: Steps, length: int, samples: int | None) -> None:
         asked = len(ending)
         for chosen in self._sequences(length, samples, length + asked):
             rows = len(chosen)
@@ -249,10 +272,12 @@ class Closure:
 
     # -- helpers -------------------------------------------------------------------------------
 
-    def _sequences(self, free: int, samples: int, length: int) -> Iterator[npt.NDArray[np.int64]]:
+    def _sequences(
+        self, free: int, samples: int | None, length: int
+    ) -> Iterator[npt.NDArray[np.int64]]:
         """Yields sequences of symbols in parts that can be read at once."""
         rows = max(16, TOKENS // max(1, 3 * length))
-        for chosen in self.inputs.sequences(free, self.budget, samples, self.rng):
+        for chosen in self.inputs.sequences(free, samples, self.rng):
             for start in range(0, len(chosen), rows):
                 yield chosen[start : start + rows]
 
@@ -287,3 +312,13 @@ class Closure:
             text = f"it happens right from {start}"
         here = {} if observation_T is None else {"observations": observation_T.tolist()}
         return {"text": text, "memory": number, "path": path[::-1], **here, **more}
+
+
+def _sum(counts: list[int | None], most: int) -> int | None:
+    """The sum of some counts; None if it is greater than `most`, or one has no end."""
+    total = 0
+    for count in counts:
+        if count is None:
+            return None
+        total += count
+    return total if total <= most else None

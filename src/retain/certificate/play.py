@@ -43,8 +43,7 @@ class Steps:
         chosen = slice(start, stop)
         return Steps(self.observation_T[chosen], self.return_to_go_T[chosen], self.action_T[chosen])
 
-    @property
-    def inputs_T(self) -> Array:
+    def told(self) -> Array:
         """What the policy is told at each step, a row of float64 each; its actions left out."""
         flat = np.asarray(self.observation_T, dtype=np.float64).reshape(len(self), -1)
         return np.concatenate([flat, self.return_to_go_T[:, None].astype(np.float64)], axis=1)
@@ -68,9 +67,8 @@ def play(
     policy: SequencePolicy, environment: EnvironmentConfig, *, episodes: int, seed: int
 ) -> list[Episode]:
     """Plays episodes by really acting, and keeps all that was seen and done."""
-    env = make_vec(
-        environment.id, num_envs=episodes, independent_rows=True, **dict(environment.kwargs)
-    )
+    kwargs: dict[str, Any] = dict(environment.kwargs)
+    env = make_vec(environment.id, num_envs=episodes, independent_rows=True, **kwargs)
     target = np.float32(policy.config.target_return)
     try:
         check_spaces(policy, env.single_observation_space, env.single_action_space)
@@ -80,7 +78,8 @@ def play(
         reward = np.zeros(episodes, dtype=np.float32)
         return_to_go = np.full(episodes, target, dtype=np.float32)
         success, lengths = np.full(episodes, np.nan), np.zeros(episodes, dtype=np.int64)
-        running, seen = np.ones(episodes, dtype=np.bool_), []
+        running = np.ones(episodes, dtype=np.bool_)
+        seen: list[tuple[Array, Array, Array]] = []
         while running.any():
             first = np.full(episodes, not seen)
             action = actor.act(observation, reward, first)
@@ -122,7 +121,7 @@ class Inputs:
     known: frozenset[bytes]
 
     def of_the_kind(self, inputs_T: Array) -> npt.NDArray[np.bool_]:
-        """Says of inputs, as `Steps.inputs_T`, whether they are of the kind seen."""
+        """Says of inputs, as `Steps.told` gives them, whether they are of the kind seen."""
         if self.finite:
             return np.array([row.tobytes() in self.known for row in inputs_T], dtype=np.bool_)
         return np.asarray(((inputs_T >= self.low) & (inputs_T <= self.high)).all(axis=1))
@@ -132,18 +131,18 @@ class Inputs:
         return len(self.return_to_go_S) ** length if self.finite or length == 0 else None
 
     def sequences(
-        self, length: int, budget: int, samples: int, rng: np.random.Generator
+        self, length: int, samples: int | None, rng: np.random.Generator
     ) -> Iterator[npt.NDArray[np.int64]]:
-        """Yields sequences of symbols, [<= CHUNK, length]: all if the budget allows, else a sample.
+        """Yields sequences of symbols, [<= CHUNK, length].
 
         Args:
             length: Steps of a sequence.
-            budget: The most sequences to list.
-            samples: Sequences to draw where there are more; steps are independent.
+            samples: How many to draw, steps independent of one another; None: all there are.
             rng: Draws them.
         """
         count, base = self.count(length), len(self.return_to_go_S)
-        if count is None or count > budget:
+        if samples is not None or count is None:
+            assert samples is not None  # a continuum cannot be listed
             for start in range(0, samples, CHUNK):
                 rows = min(CHUNK, samples - start)
                 yield rng.choice(base, size=(rows, length), p=self.weight_S)
@@ -151,11 +150,6 @@ class Inputs:
         powers = np.array([base**place for place in range(length)], dtype=np.int64)
         for start in range(0, count, CHUNK):
             yield np.arange(start, min(start + CHUNK, count))[:, None] // powers % base
-
-    def lists(self, length: int, budget: int) -> bool:
-        """Whether all sequences of so many steps can be listed within the budget."""
-        count = self.count(length)
-        return count is not None and count <= budget
 
 
 def find_inputs(episodes: list[Episode]) -> tuple[Inputs, list[Episode]]:
@@ -175,12 +169,12 @@ def find_inputs(episodes: list[Episode]) -> tuple[Inputs, list[Episode]]:
     quarters = [e.steps.part(len(e.steps) // 2, 3 * len(e.steps) // 4) for e in episodes]
     observation_N = np.concatenate([steps.observation_T for steps in quarters])
     return_N = np.concatenate([steps.return_to_go_T for steps in quarters])
-    inputs_N = np.concatenate([steps.inputs_T for steps in quarters])
+    inputs_N = np.concatenate([steps.told() for steps in quarters])
     _, first, count = np.unique(inputs_N, axis=0, return_index=True, return_counts=True)
     # A list is believed if its members come again and again.
     finite = len(first) <= MOST_SYMBOLS and 8 * len(first) <= len(inputs_N)
     if not finite:
-        first, count = np.arange(len(inputs_N)), np.ones(len(inputs_N))
+        first, count = np.arange(len(inputs_N)), np.ones(len(inputs_N), dtype=np.int64)
     inputs = Inputs(
         observation_N[first],
         return_N[first],
@@ -194,7 +188,7 @@ def find_inputs(episodes: list[Episode]) -> tuple[Inputs, list[Episode]]:
 
 
 def _located(episode: Episode, inputs: Inputs) -> Episode:
-    other = ~inputs.of_the_kind(episode.steps.inputs_T)
+    other = ~inputs.of_the_kind(episode.steps.told())
     middle, last = len(episode.steps) // 2, len(episode.steps) - 1
     before, after = np.flatnonzero(other[:middle]), np.flatnonzero(other[middle:])
     return Episode(

@@ -74,8 +74,10 @@ class Certificate:
     listed: tuple[bool, bool, bool] = (False, False, False)
     """Whether all beginnings, all segments, all parts of segments were read."""
     margin: float | None = None
-    """Smallest distance of a number in the memory to the edge where rounding would change it; None
-    if the model does not say."""
+    """Smallest distance to an edge, where rounding would change a number of the memory, of all that
+    was held; None if the model does not say."""
+    writing_margin: float | None = None
+    """The same while the first memory was written."""
     decision_margin: float | None = None
     """Smallest lead of the best action over the second best."""
     checked: int = 0
@@ -188,13 +190,14 @@ def _checked(c: Certificate) -> list[str]:
     if c.checked:
         same = f"{c.stepwise_agree} of {c.checked} alike step by step, {c.double_agree} in double"
         rows.append(_row("arithmetic", f"{c.arithmetic}; {same}"))
-    edge = "the valve does not say" if c.margin is None else f"{c.margin:.2g}"
-    if c.decision_margin is not None:
-        rows.append(
-            _row(
-                "margin", f"{edge} to an edge of rounding; {c.decision_margin:.2g} between actions"
-            )
-        )
+    edges = [
+        f"{value:.2g} from an edge of rounding in {what}"
+        for value, what in ((c.writing_margin, "writing"), (c.margin, "holding"))
+        if value is not None
+    ]
+    edges += [] if c.decision_margin is None else [f"{c.decision_margin:.2g} between actions"]
+    if edges:
+        rows.append(_row("margin", "; ".join(edges)))
     rows.append(_row("time", f"{c.seconds:.0f} s"))
     return rows
 
@@ -211,38 +214,31 @@ def _meaning(c: Certificate) -> list[str]:
         return lines
     lines = []
     if c.verdict == "proved":
-        lines.append(
-            "From every beginning, every segment of the kind seen leads to a memory that was itself"
-        )
-        lines.append(
-            "examined, and every one gives the right answer. So length does not matter. It is proved"
-        )
-        lines.append("for these inputs alone: not for other observations, returns-to-go or hints,")
-        lines.append("nor for episodes asked before the first segment with its hint has ended.")
+        lines += [
+            "From every beginning, every segment of the kind seen leads to a memory that was itself",
+            "examined, and every one gives the right answer, so length does not matter. This holds",
+            "for these inputs alone: not for other observations, returns-to-go or hints, nor for",
+            "episodes that ask before the first segment after which holding begins has ended.",
+        ]
     else:
         chance, lasting = c.leaving_bound or 0.0, c.lasting_steps or math.inf
         if c.listed[1]:
             lines.append("Holding was listed in full, but beginnings or answers were sampled.")
         else:
             million = (1 - chance) ** (1_000_000 / c.context_length)
-            lines.append(
-                f"With 95 % confidence, a random segment leads out with a chance below {chance:.2g}."
-            )
-            lines.append(
-                f"That alone vouches for {int(lasting):,} steps (a chance of 95 % to hold), and for"
-            )
-            lines.append(f"a million steps only with a chance of {million:.2g}. Steps are drawn as")
-            lines.append(
-                "if independent. Rarer inputs, and inputs of another kind, were not tried."
-            )
-    if c.margin is None:
+            lines += [
+                f"With 95 % confidence a random segment leads out with a chance below {chance:.2g}.",
+                f"That vouches for {int(lasting):,} steps (a chance of 95 % to hold), and for a",
+                f"million steps only with a chance of {million:.2g}. Steps are drawn as if",
+                "independent. Rarer inputs, and inputs of another kind, were not tried.",
+            ]
+    margins = [margin for margin in (c.margin, c.writing_margin) if margin is not None]
+    if not margins:
         lines.append("Other hardware may round otherwise; how near that comes is not known here.")
-    elif c.margin > SAFE_MARGIN:
+    elif min(margins) > SAFE_MARGIN:
         lines.append("The margin is far above round-off, so other hardware should give the same.")
     else:
-        lines.append(
-            "The margin is small: other hardware, or another batch size, may round otherwise."
-        )
+        lines.append("The margin is small: other hardware or batches may round otherwise.")
     if not c.rightness_known:
         lines.append("The environment does not say what is right: answers given count as right.")
     return lines
