@@ -7,6 +7,7 @@ import itertools
 import json
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,21 +15,24 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import retain
 from retain import envs
+from retain.agents.dqn import DQN, DQNConfig
 from retain.agents.sequence_policy import SequencePolicy, SequencePolicyConfig
-from retain.certificate import Certificate, certify
+from retain.certificate import Certificate, certify, certify_run
 from retain.certificate.play import find_inputs, play
 from retain.certificate.reading import Memories, Reader, Refusal, numbers
 from retain.certificate.record import bound_of
 from retain.core.errors import ConfigError
-from retain.evaluation import EnvironmentConfig
+from retain.evaluation import EnvironmentConfig, EvaluationConfig
 from retain.memory import MemoryState, SequenceModel, cache, clock, slots
 from retain.models.memoryless import MemorylessConfig
+from retain.training.runs import Run
 from tiny_runs import tiny
 
 # Axes: B rows, L tokens, D width, M numbers in memory.
 
-K = 3
+K = 3  # small enough to list everything
 Rule = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -113,13 +117,13 @@ def latch(rule: Rule, steps: int = K, **agent: Any) -> SequencePolicy:
     return policy
 
 
-def maze(length: int = 9 * K, **options: Any) -> EnvironmentConfig:
+def maze(length: int = 4 * K, **options: Any) -> EnvironmentConfig:
     kwargs = {"corridor_length": length, "balanced_goals": True, **options}
     return EnvironmentConfig(id="retain/TMaze-v0", kwargs=kwargs)
 
 
-def run(rule: Rule, steps: int = K, length: int = 9 * K, **options: Any) -> Certificate:
-    kwargs = {"episodes": 48, "samples": 64, **options}
+def run(rule: Rule, steps: int = K, length: int = 4 * K, **options: Any) -> Certificate:
+    kwargs = {"episodes": 36, "samples": 64, **options}
     return certify(latch(rule, steps), maze(length), context_length=steps, **kwargs)
 
 
@@ -167,8 +171,10 @@ def test_an_input_that_flips_the_memory_is_found_and_shown() -> None:
     assert found.verdict == "refused"
     assert "not separate" in found.reason or "wrong answer" in found.reason
     assert found.witness is not None
-    path = found.witness["path"]
-    assert any(all(o[3] == 1 for o in segment["observations"]) for segment in path)
+    ways = found.witness["ways"]
+    seen = [way["beginning"] for way in ways]
+    seen += [segment["observations"] for way in ways for segment in way["segments"]]
+    assert any(all(observation[3] == 1 for observation in part) for part in seen)
     assert json.loads(json.dumps(found.to_json()))["verdict"] == "refused"
     assert "Witness" in "\n".join(found.lines())
     # Three random segments a memory do not meet it: a sample is no proof, and says so.
@@ -179,23 +185,42 @@ def test_an_input_that_flips_the_memory_is_found_and_shown() -> None:
     assert "proved" not in lucky
 
 
+def wears_out(memory: Tensor, noise: Tensor) -> Tensor:
+    """A hint becomes 3 and wears out by one in a rare segment; what is worn out turns round."""
+    worn = memory.sign() * (memory.abs() - (noise == -1).all(dim=1, keepdim=True).float())
+    return torch.where(memory.abs() == 1, 3 * memory, torch.where(worn.abs() < 2, -3 * worn, worn))
+
+
+def test_the_way_to_a_failure_is_shown() -> None:
+    found = run(wears_out, 4)
+    assert found.verdict == "refused"
+    assert found.witness is not None
+    assert max(len(way["segments"]) for way in found.witness["ways"]) >= 2
+    for way in found.witness["ways"]:
+        at = way["first"]
+        for segment in way["segments"]:
+            assert segment["from"] == at
+            at = segment["to"]
+        assert at == found.witness["memory"]
+
+
 @pytest.mark.parametrize(
     "rule",
     [lambda memory, noise: 0.99 * memory, lambda memory, noise: memory + 1e-3 * noise[:, :1]],
     ids=["decay", "walk"],
 )
 def test_a_memory_of_real_numbers_that_drifts_is_refused(rule: Rule) -> None:
-    found = run(rule, max_states=60, length=60)
+    found = run(rule, max_states=30, length=30)
     assert found.verdict == "refused"
-    assert "no finite set: more than 60" in found.reason
+    assert "no finite set: more than 30" in found.reason
     assert found.drift is not None
     assert found.drift > 1e-4
     assert found.played_memories > 8
 
 
 def counted(memory: Tensor, noise: Tensor) -> Tensor:
-    """Keeps the sign; the size wanders from 1 to 6 with the noise."""
-    size = 1 + (memory.abs() + 2 * (noise == 1).sum(dim=1, keepdim=True)) % 6
+    """Keeps the sign; the size wanders from 1 to 3 with the noise."""
+    size = 1 + (memory.abs() + (noise == 1).sum(dim=1, keepdim=True)) % 3
     return memory.sign() * size
 
 
@@ -210,7 +235,7 @@ def test_the_set_is_that_of_brute_force() -> None:
         known |= new
     found = run(counted)
     assert found.verdict == "proved", found.reason
-    assert found.states == len(known) > 4
+    assert found.states == len(known) > 2
     assert found.transitions == len(known) * len(noises)
 
 
@@ -237,7 +262,7 @@ def test_a_sample_is_called_a_sample() -> None:
 def test_a_continuum_is_sampled() -> None:
     policy = latch(hold)
     found = certify(
-        policy, maze(noise="continuous"), context_length=K, episodes=16, samples=64
+        policy, maze(noise="continuous"), context_length=K, episodes=6, samples=64
     )  # fmt: skip
     assert found.verdict == "sampled", found.reason
     assert not found.finite_inputs
@@ -247,8 +272,8 @@ def test_a_continuum_is_sampled() -> None:
 def test_what_does_not_hold_at_all_is_refused() -> None:
     found = run(lambda memory, noise: torch.ones_like(memory))
     assert found.verdict == "refused"
-    assert found.failures == 24
-    found = run(lambda memory, noise: -memory, length=9 * K)
+    assert found.failures == 18
+    found = run(lambda memory, noise: -memory, length=4 * K)
     assert found.verdict == "refused"
 
 
@@ -314,6 +339,12 @@ def test_a_model_that_looks_at_its_cache_is_noticed() -> None:
 def test_what_cannot_be_certified() -> None:
     with pytest.raises(ConfigError, match="no memory to certify"):
         certify(real("tmaze/decision_transformer"), maze(), context_length=4)
+    spaces = envs.make("retain/TMaze-v0")
+    agent = DQN(
+        DQNConfig(), MemorylessConfig(), spaces.observation_space, spaces.action_space
+    )  # fmt: skip
+    with pytest.raises(ConfigError, match="only sequence policies can be certified, not 'dqn'"):
+        certify(agent, maze(), context_length=4)
     with pytest.raises(ConfigError, match="samples its actions"):
         certify(latch(hold, sample_actions=True), maze(), context_length=K)
     for name in ("context_length", "episodes", "budget", "samples", "max_states"):
@@ -331,3 +362,19 @@ def test_the_policy_is_left_in_its_mode() -> None:
     policy = latch(hold).train()
     certify(policy, maze(), context_length=K, episodes=4)
     assert policy.training
+
+
+def test_a_run_is_certified_from_its_folder(tmp_path: Path) -> None:
+    trained = retain.train(tiny(updates=1), runs=tmp_path, name="run", final_evaluation=False)
+    found = certify_run(trained.folder, value=24, options={"noise": "none"}, episodes=6, samples=16)
+    assert found.context_length == 4
+    assert found.options == {"corridor_length": 24, "balanced_goals": True, "noise": "none"}
+    assert found.environment == "retain/TMaze-v0"
+    assert (found.verdict, found.reason) == ("refused", found.reason)
+    assert found.failures  # one update teaches nothing
+    assert certify_run(trained, episodes=4, samples=4).options["corridor_length"] == 12
+    silent = Run(trained.folder)
+    evaluation = EvaluationConfig(episodes=1)
+    silent.config = dataclasses.replace(trained.config, evaluation=evaluation)
+    with pytest.raises(ConfigError, match="vary no parameter"):
+        certify_run(silent, value=3)

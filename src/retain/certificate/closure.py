@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,10 @@ TOKENS = 2**17
 QUICK, LEAST, ROUNDS = 32, 64, 8
 
 
+#: A kind of beginning: how many steps it has, and what is shown at which of them.
+Kind: TypeAlias = tuple[int, bytes]
+
+
 @dataclass(frozen=True)
 class Beginning:
     """An episode up to the end of the segment in which holding begins."""
@@ -35,7 +39,7 @@ class Beginning:
     """Steps at which any input of the kind seen may stand."""
 
     @property
-    def key(self) -> tuple[int, bytes]:
+    def key(self) -> Kind:
         """The same for beginnings in which the same was shown at the same steps."""
         shown = np.where(self.free_T[:, None], np.inf, self.steps.told())
         return len(self.steps), shown.tobytes()
@@ -78,7 +82,9 @@ class Closure:
         self.usual_action = actions[counts.argmax()]
         self.decision_margin = np.inf
         self.leads_to: dict[int, set[int]] = defaultdict(set)
-        self.came_from: dict[int, tuple[int, Array] | None] = {}
+        # What was seen on the way from one memory to another, and where episodes began.
+        self.seen_between: dict[tuple[int, int], Array] = {}
+        self.seen_first: dict[tuple[Kind, int], Array] = {}
         self.beginnings_read = self.transitions = self.decisions = 0
         self.per_state = self.per_question = 0
         self.listed = [True, True, True]
@@ -88,8 +94,8 @@ class Closure:
     def _group(self, episodes: list[Episode]) -> None:
         """Sorts episodes by how they begin, and notes what each kind is asked."""
         length = self.context_length
-        self.beginnings: dict[tuple[int, bytes], Beginning] = {}
-        self.endings: dict[tuple[int, bytes], dict[bytes, Steps]] = defaultdict(dict)
+        self.beginnings: dict[Kind, Beginning] = {}
+        self.endings: dict[Kind, dict[bytes, Steps]] = defaultdict(dict)
         for episode in episodes:
             stop = -(-episode.held_from // length) * length
             if stop > episode.asked_at:
@@ -102,15 +108,15 @@ class Closure:
             other = asked.setdefault(ending.told().tobytes(), ending)
             if not np.array_equal(other.action_T, ending.action_T):
                 raise Refusal(
-                    "episodes that begin and end with the same inputs have different right answers: "
-                    "something is decided by what was seen in between"
+                    "episodes that begin and end with the same inputs have different right "
+                    "answers: something is decided by what was seen in between"
                 )
 
     # -- writing -------------------------------------------------------------------------------
 
-    def begin(self) -> dict[tuple[int, bytes], set[int]]:
+    def begin(self) -> dict[Kind, set[int]]:
         """Reads all beginnings, or a sample; returns the memories each kind can end in."""
-        starts: dict[tuple[int, bytes], set[int]] = defaultdict(set)
+        starts: dict[Kind, set[int]] = defaultdict(set)
         kinds = self.beginnings.values()
         counts = [self.inputs.count(int(beginning.free_T.sum())) for beginning in kinds]
         self.listed[0] = _sum(counts, self.budget) is not None
@@ -135,9 +141,10 @@ class Closure:
                     state = read.after
                 found = self.memories.add(state)
                 self.beginnings_read += rows
-                for number in np.unique(found).tolist():
+                which, first = np.unique(found, return_index=True)
+                for number, row in zip(which.tolist(), first.tolist(), strict=True):
                     starts[key].add(number)
-                    self.came_from.setdefault(number, None)
+                    self.seen_first.setdefault((key, number), observation[row])
         return starts
 
     # -- holding -------------------------------------------------------------------------------
@@ -195,11 +202,11 @@ class Closure:
             numbers, rows = np.unique(found, return_index=True)
             for other, row in zip(numbers.tolist(), rows.tolist(), strict=True):
                 self.leads_to[number].add(other)
-                self.came_from.setdefault(other, (number, observation[row]))
+                self.seen_between.setdefault((number, other), observation[row])
 
     # -- answering -----------------------------------------------------------------------------
 
-    def decide(self, starts: dict[tuple[int, bytes], set[int]], *, quick: bool = False) -> None:
+    def decide(self, starts: dict[Kind, set[int]], *, quick: bool = False) -> None:
         """Asks every memory all that it must know, at every step of a segment.
 
         Args:
@@ -209,16 +216,16 @@ class Closure:
         Raises:
             Refusal: If an answer is wrong, or a memory would have to give two.
         """
-        asked: dict[tuple[int, bytes], Steps] = {}
+        asked: dict[tuple[int, bytes], tuple[Steps, Kind]] = {}
         for key, numbers in starts.items():
             for number in self.reachable(numbers):
                 for question, ending in self.endings[key].items():
-                    other = asked.setdefault((number, question), ending)
+                    other, before = asked.setdefault((number, question), (ending, key))
                     if not np.array_equal(other.action_T, ending.action_T):
                         raise Refusal(
                             "memories are not separate: the same one is reached from beginnings "
                             "with different right answers",
-                            self._witness(number, None),
+                            self._witness([before, key], number),
                         )
         self.questions = len({question for _, question in asked})
         lengths = range(self.context_length)
@@ -227,9 +234,9 @@ class Closure:
         self.listed[2] = samples is None
         samples = QUICK // len(lengths) + 1 if quick else samples
         self.decisions, self.per_question = 0, samples or 0
-        for (number, _), ending in asked.items():
+        for (number, _), (ending, key) in asked.items():
             for length in lengths:
-                self._ask(number, ending, length, samples)
+                self._ask(key, number, ending, length, samples)
 
     def reachable(self, numbers: Iterable[int]) -> set[int]:
         """Returns the memories that can follow from some."""
@@ -240,7 +247,7 @@ class Closure:
                 rest.append(other)
         return found
 
-    def _ask(self, number: int, ending: Steps, length: int, samples: int | None) -> None:
+    def _ask(self, key: Kind, number: int, ending: Steps, length: int, samples: int | None) -> None:
         asked = len(ending)
         for chosen in self._sequences(length, samples, length + asked):
             rows = len(chosen)
@@ -263,8 +270,9 @@ class Closure:
                     f"a memory that can be reached gives a wrong answer, {length} steps into a "
                     "segment",
                     self._witness(
+                        [key],
                         number,
-                        observation[row],
+                        observations=observation[row].tolist(),
                         actions=read.action_BT[row].tolist(),
                         wanted=ending.action_T.tolist(),
                     ),
@@ -294,24 +302,42 @@ class Closure:
             f"the policy acts otherwise than it did while holding (action {action_BT[row, step]} "
             f"instead of {', '.join(map(str, self.held_actions))}), so what it sees next is not "
             "of the kind seen",
-            self._witness(number, observation_BT[row], actions=action_BT[row].tolist()),
+            self._witness(
+                list(self.beginnings),
+                number,
+                observations=observation_BT[row].tolist(),
+                actions=action_BT[row].tolist(),
+            ),
         )
 
-    def _witness(
-        self, number: int | None, observation_T: Array | None, **more: Any
-    ) -> dict[str, Any]:
-        """What led to a memory, and what was read from it."""
-        path: list[dict[str, Any]] = []
-        at = number
-        while at is not None and (step := self.came_from.get(at)) is not None:
-            path.append({"from": step[0], "to": at, "observations": step[1].tolist()})
-            at = step[0]
-        start = "the start" if number is None else f"memory {at}"
-        text = f"{len(path)} segments lead from {start} to where it happens; the JSON has them"
-        if not path:
-            text = f"it happens right from {start}"
-        here = {} if observation_T is None else {"observations": observation_T.tolist()}
-        return {"text": text, "memory": number, "path": path[::-1], **here, **more}
+    def _witness(self, keys: list[Kind], number: int | None, **more: Any) -> dict[str, Any]:
+        """How each of some kinds of episode can come to a memory, and what was read from it."""
+        ways = [] if number is None else [w for key in keys if (w := self._way(key, number))]
+        ways = ways if len(keys) < 3 else ways[:1]
+        lengths = " and ".join(str(len(way["segments"])) for way in ways)
+        text = "it happens before the first memory is written"
+        if ways:
+            text = f"{lengths} segments after a beginning; the JSON has them"
+        return {"text": text, "memory": number, "ways": ways, **more}
+
+    def _way(self, key: Kind, number: int) -> dict[str, Any] | None:
+        """The shortest way from a kind of beginning to a memory: all that is seen on it."""
+        starts = [start for kind, start in self.seen_first if kind == key]
+        came_from: dict[int, int | None] = dict.fromkeys(starts)
+        queue = list(starts)
+        for at in queue:
+            for other in self.leads_to[at] - came_from.keys():
+                came_from[other] = at
+                queue.append(other)
+        if number not in came_from:
+            return None
+        segments, at = [], number
+        while (before := came_from[at]) is not None:
+            observations = self.seen_between[before, at].tolist()
+            segments.append({"from": before, "to": at, "observations": observations})
+            at = before
+        beginning = self.seen_first[key, at].tolist()
+        return {"beginning": beginning, "first": at, "segments": segments[::-1]}
 
 
 def _sum(counts: list[int | None], most: int) -> int | None:

@@ -215,10 +215,10 @@ def _meaning(c: Certificate) -> list[str]:
     lines = []
     if c.verdict == "proved":
         lines += [
-            "From every beginning, every segment of the kind seen leads to a memory that was itself",
-            "examined, and every one gives the right answer, so length does not matter. This holds",
-            "for these inputs alone: not for other observations, returns-to-go or hints, nor for",
-            "episodes that ask before the first segment after which holding begins has ended.",
+            "From every beginning, every segment of the kind seen leads to a memory that was examined",
+            "too, and every one gives the right answer, so length does not matter. This holds for",
+            "these inputs alone: not for other observations, returns-to-go or hints, nor for episodes",
+            "that ask before the first segment after which holding begins has ended.",
         ]
     else:
         chance, lasting = c.leaving_bound or 0.0, c.lasting_steps or math.inf
@@ -227,7 +227,7 @@ def _meaning(c: Certificate) -> list[str]:
         else:
             million = (1 - chance) ** (1_000_000 / c.context_length)
             lines += [
-                f"With 95 % confidence a random segment leads out with a chance below {chance:.2g}.",
+                f"With 95 % confidence a random segment leads out with chance below {chance:.2g}.",
                 f"That vouches for {int(lasting):,} steps (a chance of 95 % to hold), and for a",
                 f"million steps only with a chance of {million:.2g}. Steps are drawn as if",
                 "independent. Rarer inputs, and inputs of another kind, were not tried.",
