@@ -277,6 +277,12 @@ def test_what_does_not_hold_at_all_is_refused() -> None:
     assert found.verdict == "refused"
 
 
+def test_a_return_to_go_that_changes_is_refused() -> None:
+    found = certify(latch(hold), maze(step_penalty=0.01), context_length=K, episodes=4)
+    assert found.verdict == "refused"
+    assert "return-to-go changes" in found.reason
+
+
 def test_the_rule_of_three() -> None:
     assert bound_of(1000, 1) == pytest.approx(3 / 1000, rel=0.01)
     assert bound_of(1000, 10) > bound_of(1000, 1)

@@ -215,10 +215,10 @@ def _meaning(c: Certificate) -> list[str]:
     lines = []
     if c.verdict == "proved":
         lines += [
-            "From every beginning, every segment of the kind seen leads to a memory that was examined",
+            "From every beginning, every segment of the kind seen leads to a memory that was tried",
             "too, and every one gives the right answer, so length does not matter. This holds for",
-            "these inputs alone: not for other observations, returns-to-go or hints, nor for episodes",
-            "that ask before the first segment after which holding begins has ended.",
+            "these inputs alone: not for other observations, returns-to-go or hints, nor for",
+            "episodes that ask before the first segment after which holding begins has ended.",
         ]
     else:
         chance, lasting = c.leaving_bound or 0.0, c.lasting_steps or math.inf

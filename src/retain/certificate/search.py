@@ -108,6 +108,11 @@ def _certify(
     verdict: dict[str, Any]
     try:
         facts |= _replay(policy, located, context_length)
+        if len(facts["returns_to_go"]) > 1:
+            raise Refusal(
+                "the return-to-go changes while the memory holds, so longer episodes show inputs "
+                "that were not seen"
+            )
         right = [episode for episode in located if episode.success is not False]
         if not right:
             raise Refusal(f"all {failures} episodes failed, so there is nothing to hold")
