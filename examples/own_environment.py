@@ -114,7 +114,6 @@ def main() -> None:
 
     from retain.evaluation import EnvironmentConfig, EvaluationConfig
     from retain.models.rate import RATEConfig
-    from retain.nn.valve import ValveConfig
     from retain.training.config import DataConfig, RunConfig, TrainConfig
 
     kwargs = {"delay": arguments.delay, "symbols": arguments.symbols}
@@ -144,7 +143,6 @@ def main() -> None:
             num_layers=2,
             num_heads=2,
             num_memory_tokens=3,
-            valve=ValveConfig(kind="retaining", activation="identity"),
         ),
         train=TrainConfig(updates=arguments.updates, learning_rate=2e-3, num_threads=1),
         # The option `delay` is varied: as it was in training, and five times as long.

@@ -129,7 +129,7 @@ def test_retaining_rounds_a_gated_mix():
     valve, memory, written = _valve("retaining")
     memory = memory.sign()
     candidate, _ = _part(valve, nn.MultiheadAttention)(
-        memory, written.clamp(min=0), written.clamp(min=0)
+        memory, written, written
     )
     gate = torch.sigmoid(_part(valve, nn.Linear)(torch.cat([memory, candidate], dim=-1)))
     mix = memory + gate * (candidate.tanh() - memory)
@@ -189,14 +189,14 @@ def test_a_hard_gate_that_is_closed_copies_any_memory_bit_for_bit(gate: str, lev
 def test_a_gate_a_token_moves_all_components_of_the_token_alike():
     valve, memory, written = _valve("retaining", gate="token", levels=0)
     memory = memory.clamp(-1, 1)
-    candidate, _ = _part(valve, nn.MultiheadAttention)(memory, written.relu(), written.relu())
+    candidate, _ = _part(valve, nn.MultiheadAttention)(memory, written, written)
     share = (valve(memory, written, _no_carry())[0] - memory) / (candidate.tanh() - memory)
     expect_same(share, share[:, :, :1].expand_as(share), "the share", tolerance=1e-3)
 
 
 def test_without_a_gate_all_is_written_anew():
     valve, memory, written = _valve("retaining", gate="none", levels=0)
-    candidate, _ = _part(valve, nn.MultiheadAttention)(memory, written.relu(), written.relu())
+    candidate, _ = _part(valve, nn.MultiheadAttention)(memory, written, written)
     made, _ = valve(memory, written, _no_carry())
     expect_same(made, candidate.tanh(), "the next memory")
     assert not hasattr(valve, "openness")
@@ -227,6 +227,28 @@ def test_a_change_of_memory_costs_in_the_retaining_alone():
     expect_same(cost, 0.5 * (memory - written).abs().mean(dim=(1, 2)), "the cost")
     assert _valve("retaining", cost=0.0)[0].regularizer(memory, written) is None
     assert _valve("gru")[0].regularizer(memory, written) is None
+
+
+@pytest.mark.parametrize("levels", [2, 3, 4, 9])
+def test_the_edge_distance_is_the_way_to_the_nearest_change_of_level(levels: int):
+    valve, memory, written = _valve("retaining", levels=levels)
+    valve, memory, written = valve.double(), memory.double(), written.double()
+    memory = round_straight_through(memory, levels)
+    with torch.no_grad():
+        distance_B = valve.edge_distance(memory, written, _no_carry())
+        x_BMD = valve._moved(memory, written)
+        made, _ = valve(memory, written, _no_carry())
+        least = 2.0 / (levels - 1)
+        for row, distance in enumerate(distance_B.tolist()):
+            for share, same in ((0.999, True), (1.001, False)):
+                pushed = [
+                    round_straight_through(x_BMD[row] + way * share * distance, levels)
+                    for way in (1, -1)
+                ]
+                assert all(torch.equal(p, made[row]) for p in pushed) == same
+            assert 0 <= distance <= least / 2
+    assert _valve("retaining", levels=0)[0].edge_distance(memory, written, _no_carry()) is None
+    assert _valve("gru")[0].edge_distance(memory, written, _no_carry()) is None
 
 
 @settings(max_examples=40, deadline=None)

@@ -39,7 +39,7 @@ def _model(settings: dict[str, Any]) -> tuple[RATE, NaiveRATE]:
     config = RATEConfig(
         width=WIDTH,
         context_length=CONTEXT,
-        valve=ValveConfig(num_heads=2),
+        valve=ValveConfig(kind="cross_attention", num_heads=2),
         **({"num_heads": 2, "head_width": 5, "num_memory_tokens": 3} | settings),
     )
     torch.manual_seed(0)

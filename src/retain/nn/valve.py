@@ -40,17 +40,18 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 class ValveConfig:
     """The Memory Retention Valve."""
 
-    kind: ValveKind = "cross_attention"
-    """How old memory M and written memory W make the next one. cross_attention: M queries W (RATE's
-    default); cross_attention_reversed: W queries M; gate: the gate of GTrXL; gru and lstm: one cell
-    step; none: W replaces M (RMT); retaining: a memory of a few levels that a gated cross-attention
-    changes, and that is otherwise copied bit for bit."""
+    kind: ValveKind = "retaining"
+    """How old memory M and written memory W make the next one. retaining: a memory of a few levels
+    that a gated cross-attention changes, and that is otherwise copied bit for bit; cross_attention:
+    M queries W (the paper's default); cross_attention_reversed: W queries M; gate: the gate of
+    GTrXL; gru and lstm: one cell step; none: W replaces M (RMT)."""
 
     num_heads: int = 4
     """Heads of the cross-attention."""
 
-    activation: Activation = "relu"
-    """Applied to what the write tokens hold before the valve sees it; not used by kind none."""
+    activation: Activation | None = None
+    """Applied to what the write tokens hold before the valve sees it; not used by kind none. None:
+    identity for the retaining valve, relu for the paper's kinds."""
 
     dropout: float = 0.0
     """Dropout of the cross-attention's weights, in training only."""
@@ -89,7 +90,8 @@ class Valve(nn.Module):
     def __init__(self, config: ValveConfig, width: int):
         super().__init__()
         check_choice(config, "kind", get_args(ValveKind), "model.valve")
-        check_choice(config, "activation", ACTIVATIONS, "model.valve")
+        if config.activation is not None:
+            check_choice(config, "activation", ACTIVATIONS, "model.valve")
         check_positive(config, "num_heads", prefix="model.valve")
         check_probability(config, "dropout", prefix="model.valve")
         check_choice(config, "gate", get_args(GateKind), "model.valve")
@@ -99,7 +101,8 @@ class Valve(nn.Module):
             )
         self.config = config
         self.kind = config.kind
-        self.activation = ACTIVATIONS[config.activation]()
+        usual = "identity" if config.kind == "retaining" else "relu"
+        self.activation = ACTIVATIONS[config.activation or usual]()
         self.carry_width = width if config.kind == "lstm" else 0
         if config.kind in ("cross_attention", "cross_attention_reversed", "retaining"):
             if width % config.num_heads:
@@ -160,6 +163,23 @@ class Valve(nn.Module):
             return None
         return self.config.cost * (next_memory_BMD - memory_BMD).abs().mean(dim=(1, 2))
 
+    def edge_distance(
+        self, memory_BMD: Tensor, written_BMD: Tensor, carry_BMC: Tensor
+    ) -> Tensor | None:
+        """How near the memory came to being rounded to another level, [B]; None if none is rounded.
+
+        Args:
+            memory_BMD: As for `forward`.
+            written_BMD: As for `forward`.
+            carry_BMC: As for `forward`.
+        """
+        if self.kind != "retaining" or self.config.levels == 0:
+            return None
+        step = spacing(self.config.levels)
+        x = self._moved(memory_BMD, self.activation(written_BMD))
+        # Edges lie half-way between levels, and levels are whole numbers of steps from -1.
+        return (((x + 1) / step % 1 - 0.5).abs() * step).flatten(1).amin(1)
+
     def _attend(self, query_BMD: Tensor, keys_BMD: Tensor) -> Tensor:
         return self.attention(query_BMD, keys_BMD, keys_BMD, need_weights=False)[0]
 
@@ -168,9 +188,7 @@ class Valve(nn.Module):
         # distance between levels: rounding takes the error away at every segment, so errors cannot
         # add up over a long episode.
         levels, dither = self.config.levels, self.config.dither
-        candidate = self._attend(memory_BMD, written_BMD)
-        gate = self._gate(torch.cat([memory_BMD, candidate], dim=-1))
-        x = memory_BMD + gate * (torch.tanh(candidate) - memory_BMD)
+        x = self._moved(memory_BMD, written_BMD)
         if self.training and dither > 0:
             half = dither * (spacing(levels) if levels else 1.0)
             noise = torch.empty_like(x).uniform_(-half, half)
@@ -178,6 +196,12 @@ class Valve(nn.Module):
             # near the edge and let the noise flip some of them: fine in training, gone when acting.
             x = x + noise * torch.randint(2, (x.shape[0], 1, 1), device=x.device)
         return round_straight_through(x, levels)
+
+    def _moved(self, memory_BMD: Tensor, written_BMD: Tensor) -> Tensor:
+        """The memory moved towards the candidate as far as the gate is open, before rounding."""
+        candidate = self._attend(memory_BMD, written_BMD)
+        gate = self._gate(torch.cat([memory_BMD, candidate], dim=-1))
+        return memory_BMD + gate * (torch.tanh(candidate) - memory_BMD)
 
     def _gate(self, evidence_BMG: Tensor) -> Tensor:
         """How far the memory is moved towards the candidate, from 0 to 1."""

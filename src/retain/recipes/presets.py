@@ -62,11 +62,8 @@ def model_config(
         # Of three segments two are written and then read.
         wanted |= {"num_layers": 2, "num_slots": 2}
     if name == "rate":
-        from retain.nn.valve import ValveConfig
-
         # The memory tokens alone carry what is to be remembered.
-        valve = ValveConfig(kind="retaining", activation="identity")
-        wanted |= {"cache_length": 0, "feed_forward": None, "valve": valve}
+        wanted |= {"cache_length": 0, "feed_forward": None}
     return config_class(width=width, **{k: v for k, v in wanted.items() if k in known})
 
 

@@ -32,10 +32,8 @@ def rate(
 ) -> RunConfig:
     """RATE with a ternary, gated memory, trained through all segments."""
     from retain.models.rate import RATEConfig
-    from retain.nn.valve import ValveConfig
 
-    valve = ValveConfig(kind="retaining", activation="identity")
-    model = RATEConfig(**SIZE, context_length=context_length, num_memory_tokens=5, valve=valve)
+    model = RATEConfig(**SIZE, context_length=context_length, num_memory_tokens=5)
     return _run("tmaze/rate", model, num_segments, lengths)
 
 
@@ -45,8 +43,10 @@ def rate_plain(
 ) -> RunConfig:
     """RATE with the paper's valve (old memory queries new), trained through all segments."""
     from retain.models.rate import RATEConfig
+    from retain.nn.valve import ValveConfig
 
-    model = RATEConfig(**SIZE, context_length=context_length, num_memory_tokens=5)
+    valve = ValveConfig(kind="cross_attention")
+    model = RATEConfig(**SIZE, context_length=context_length, num_memory_tokens=5, valve=valve)
     return _run("tmaze/rate-plain", model, num_segments, lengths)
 
 
@@ -74,7 +74,7 @@ def rate_paper(
             context_length=context_length,
             num_memory_tokens=15,
             dropout=0.2,
-            valve=ValveConfig(num_heads=2),
+            valve=ValveConfig(kind="cross_attention", num_heads=2),
             twofold_residual=True,
             shared_initial_memory=True,
         )
@@ -83,6 +83,7 @@ def rate_paper(
             **SIZE,
             context_length=context_length,
             num_memory_tokens=5,
+            valve=ValveConfig(kind="cross_attention"),
             twofold_residual=True,
             shared_initial_memory=True,
         )
