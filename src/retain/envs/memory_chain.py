@@ -181,6 +181,10 @@ class BitsRules(FixedHorizonRules):
         self._present_BO[:, 0] = self._clock_A.take(self.ages(), mode="clip")
         return self._present_BO.copy()
 
+    def hidden(self) -> dict[str, Any]:
+        """The bits."""
+        return {f"bit {n}": bits_B.astype(np.int64) for n, bits_B in enumerate(self.bits_BN.T)}
+
     def render(self, row: int, mode: str) -> str:
         """Draws one row in a line of text (`ansi`)."""
         clock, query, *shown = self.observe()[row]

@@ -215,6 +215,13 @@ class TMazeRules(BatchedRules):
         shown_BN = self.hint_times_BN == self.time_B[:, None]
         return np.asarray((shown_BN * self.goals_BN).sum(axis=1))
 
+    def hidden(self) -> dict[str, Any]:
+        """The side of each goal, in the order in which the junction asks for them."""
+        goals_NB = self.goals_BN.T.copy()
+        if len(goals_NB) == 1:
+            return {"goal": goals_NB[0]}
+        return {f"goal {number}": goal_B for number, goal_B in enumerate(goals_NB, start=1)}
+
     def row_info(self) -> dict[str, Any]:
         """The corridor's length in this episode."""
         return {"corridor_length": self.length_B}
