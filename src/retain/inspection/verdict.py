@@ -1,0 +1,94 @@
+"""One sentence on why a run keeps or forgets, from the findings of an inspection."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+#: A probe this far above chance (0: chance, 1: always right) has the variable; this near, not.
+HELD, LOST = 0.8, 0.3
+
+
+def verdict(record: dict[str, Any]) -> str:
+    """Returns the sentence.
+
+    Args:
+        record: The findings, as `retain.inspection.summary` makes them.
+    """
+    steps = record["steps"]
+    if len(steps) < 3:
+        return (
+            f"The episodes end within two segments of {record['window']} steps: nothing has to be "
+            "kept; inspect longer ones."
+        )
+    course = _course(record)
+    skill = _skill(record)
+    if skill is None:
+        return f"{_first_capital(course)}; what it holds is not known, since the environment does "\
+            "not say what is hidden."
+    name, skill_R = skill
+    last = float(skill_R[-1])
+    best = float(skill_R.max())
+    if best < LOST:
+        return (
+            f"The memory never holds {name}: the probe stays at chance, so it is not written, or "
+            f"not in a linear way; {course}."
+        )
+    if last >= HELD:
+        sentence = f"The memory keeps {name}: the probe still reads it at step {steps[-1]:,}"
+        sentence += f", and {course}"
+        if record["metric"] == "success" and record["mean"] < 0.75:
+            share = record["mean"]
+            return f"{sentence}; but success is {share:.2f}, so the policy does not use it."
+        return sentence + "."
+    held = np.flatnonzero(skill_R >= min(HELD, best))
+    after = np.flatnonzero(skill_R[held[-1] :] < (LOST if last < LOST else HELD)) + held[-1]
+    where = steps[int(after[0])] if len(after) else steps[-1]
+    fall = "falls to chance" if last < LOST else f"has fallen to {_accuracy(record, name):.2f}"
+    return f"The memory forgets {name}: the probe {fall} at step {where:,}, and {course}."
+
+
+def _course(record: dict[str, Any]) -> str:
+    """How the memory moves, as a part of a sentence."""
+    drift, steps = record["drift"], record["steps"]
+    last_change, longest = drift["last_change"], max(record["lengths"])
+    if last_change < 0:
+        return "the memory never changes"
+    if last_change <= steps[-1] / 2:
+        return f"the memory is copied bit for bit from step {last_change:,} on"
+    half = len(steps) // 2
+    pace = float(np.nanmean(drift["to_previous"][half:]))
+    share = drift["exact_share"] or 0.0
+    if share >= 0.5:
+        return (
+            f"the memory is copied bit for bit in {share:.0%} of the segments, but changes as late "
+            f"as step {last_change:,} of {longest:,}"
+        )
+    size = record["memory"]["root_mean_square"]
+    relative = f" ({pace / size:.0%} of its size)" if size else ""
+    return f"the memory moves by {pace:.2g}{relative} a segment in the later half"
+
+
+def _skill(record: dict[str, Any]) -> tuple[str, Any] | None:
+    """The mean over the hidden variables of how far the probe is above chance, for each entry."""
+    skills = []
+    names = list(record["probe"])
+    for found in record["probe"].values():
+        accuracy_R, chance_R = np.array(found["accuracy"]), np.array(found["chance"])
+        skills.append((accuracy_R - chance_R) / np.maximum(1 - chance_R, 1e-9))
+    if not skills:
+        return None
+    table_VR = np.array(skills)
+    if np.isnan(table_VR).all(axis=0)[-1]:
+        return None
+    skill_R = np.nan_to_num(np.nansum(table_VR, axis=0) / np.maximum(1, (~np.isnan(table_VR)).sum(axis=0)))
+    return (f"the {names[0]}" if len(names) == 1 else f"the {len(names)} hidden variables"), skill_R
+
+
+def _accuracy(record: dict[str, Any], name: str) -> float:
+    return float(np.nanmean([found["accuracy"][-1] for found in record["probe"].values()]))
+
+
+def _first_capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
