@@ -20,6 +20,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Agent": "retain.api",
     "evaluate": "retain.api",
+    "inspect": "retain.api",
     "list_datasets": "retain.api",
     "list_models": "retain.api",
     "list_recipes": "retain.api",

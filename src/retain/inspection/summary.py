@@ -83,7 +83,7 @@ def inspect_policy(
         finally:
             env.close()
         usual = usual_observation(policy.observation_space, recording.observations_T)
-        found = [(w, causes(policy, w, usual)) for w in recording.windows]
+        found = [(w, causes(policy, w, usual)) for w in recording.windows if w.changed]
         attention = _attention(policy, recording)
     policy.train(training)
     probes = {
@@ -134,9 +134,9 @@ def _plain(
         "memory": _memory(recording),
         "steps": recording.steps_R.tolist(),
         "drift": {
-            "to_previous": _mean(recording.to_previous_RB).tolist(),
-            "to_first": _mean(recording.to_first_RB).tolist(),
-            "changed": _mean(
+            "to_previous": mean_over_episodes(recording.to_previous_RB).tolist(),
+            "to_first": mean_over_episodes(recording.to_first_RB).tolist(),
+            "changed": mean_over_episodes(
                 np.where(recording.running_RB, recording.changed_RB, np.nan)
             ).tolist(),
             "exact_share": int(recording.equal_B.sum()) / pairs if pairs else None,
@@ -202,7 +202,7 @@ def _memory(recording: Recording) -> dict[str, Any]:
     }
 
 
-def _mean(values_RB: Array) -> Floats:
+def mean_over_episodes(values_RB: Array) -> Floats:
     """The mean over the episodes that still went on."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of entries without any

@@ -52,19 +52,21 @@ def verdict(record: dict[str, Any]) -> str:
 def _course(record: dict[str, Any]) -> str:
     """How the memory moves, as a part of a sentence."""
     drift, steps = record["drift"], record["steps"]
-    last_change, longest = drift["last_change"], max(record["lengths"])
+    last_change = drift["last_change"]
     if last_change < 0:
         return "the memory never changes"
     if last_change <= steps[-1] / 2:
         return f"the memory is copied bit for bit from step {last_change:,} on"
-    half = len(steps) // 2
-    pace = float(np.nanmean(drift["to_previous"][half:]))
     share = drift["exact_share"] or 0.0
     if share >= 0.5:
+        late = sum(last > steps[-1] / 2 for last in drift["last_changes"])
         return (
-            f"the memory is copied bit for bit in {share:.0%} of the segments, but changes as late "
-            f"as step {last_change:,} of {longest:,}"
+            f"the memory is copied bit for bit in {share:.0%} of the segments, but in {late} of "
+            f"{record['episodes']} episodes it changes in the later half (last at step "
+            f"{last_change:,})"
         )
+    half = len(steps) // 2
+    pace = float(np.nanmean(drift["to_previous"][half:]))
     size = record["memory"]["root_mean_square"]
     relative = f" ({pace / size:.0%} of its size)" if size else ""
     return f"the memory moves by {pace:.2g}{relative} a segment in the later half"
