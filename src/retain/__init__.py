@@ -48,6 +48,7 @@ __all__ = [
     "collect",
     "dataset_info",
     "evaluate",
+    "inspect",
     "list_datasets",
     "list_models",
     "list_recipes",
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
     from retain.api import (
         Agent,
         evaluate,
+        inspect,
         list_datasets,
         list_models,
         list_recipes,

@@ -67,7 +67,10 @@ def write(inspection: Inspection, folder: Path, about: dict[str, Any]) -> dict[s
         ),
     }
     if inspection.probes:
-        probes = {name: (p.accuracy_R, p.stderr_R) for name, p in inspection.probes.items()}
+        probes = {
+            name: plots.Reading(p.accuracy_R, p.stderr_R, p.between_R, p.within_R)
+            for name, p in inspection.probes.items()
+        }
         chances = {round(float(p.chance_R[0]), 3) for p in inspection.probes.values()}
         figures["probe"] = plots.probe_plot(
             folder / "probe.png",

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from retain.inspection.recording import Array, Floats
+from retain.inspection.recording import Array, Floats, distance
 
 #: Ridge, as a share of the memory's variance (summed over components).
 RIDGE = 1e-3
@@ -31,6 +31,10 @@ class Probe:
     """Its standard error over episodes."""
     chance_R: Floats
     """Share of the most frequent label: what a guess gets without looking."""
+    between_R: Floats
+    """Distance between the mean memories of two labels, the mean over pairs of labels."""
+    within_R: Floats
+    """Distance of a memory to the mean of its label, the mean over episodes."""
 
 
 def probe(memory_RBC: Array, running_RB: Array, label_RB: Array, num_folds: int = 5) -> Probe:
@@ -43,7 +47,7 @@ def probe(memory_RBC: Array, running_RB: Array, label_RB: Array, num_folds: int 
         num_folds: F; each is left out once.
     """
     entries = len(memory_RBC)
-    accuracy_R, stderr_R, chance_R = np.full((3, entries), np.nan)
+    accuracy_R, stderr_R, chance_R, between_R, within_R = np.full((5, entries), np.nan)
     for entry in range(entries):
         chosen_B = np.flatnonzero(running_RB[entry])
         if len(chosen_B) < FEWEST:
@@ -53,11 +57,27 @@ def probe(memory_RBC: Array, running_RB: Array, label_RB: Array, num_folds: int 
         chance_R[entry] = counts.max() / counts.sum()
         if len(counts) < 2:
             continue
+        between_R[entry], within_R[entry] = separation(memory_RBC[entry, chosen_B], label_B)
         guess_B = predictions(memory_RBC[entry, chosen_B], label_B, num_folds)
         accuracy = float((guess_B == label_B).mean())
         accuracy_R[entry] = accuracy
         stderr_R[entry] = np.sqrt(accuracy * (1 - accuracy) / len(label_B))
-    return Probe(accuracy_R, stderr_R, chance_R)
+    return Probe(accuracy_R, stderr_R, chance_R, between_R, within_R)
+
+
+def separation(memory_BC: Array, label_B: Array) -> tuple[float, float]:
+    """Returns how far the memories of two labels lie apart, and how far those of one do.
+
+    Args:
+        memory_BC: The memories.
+        label_B: Their labels, at least two different ones.
+    """
+    classes, index_B = np.unique(label_B, return_inverse=True)
+    memory_BC = memory_BC.astype(np.float64)
+    mean_YC = np.stack([memory_BC[index_B == y].mean(axis=0) for y in range(len(classes))])
+    one, other = np.triu_indices(len(classes), k=1)
+    between = float(distance(mean_YC[one], mean_YC[other]).mean())
+    return between, float(distance(memory_BC, mean_YC[index_B]).mean())
 
 
 def predictions(memory_BC: Array, label_B: Array, num_folds: int = 5) -> Array:

@@ -158,6 +158,8 @@ def _plain(
                 "accuracy": found_probe.accuracy_R.tolist(),
                 "stderr": found_probe.stderr_R.tolist(),
                 "chance": found_probe.chance_R.tolist(),
+                "between": found_probe.between_R.tolist(),
+                "within": found_probe.within_R.tolist(),
             }
             for name, found_probe in probes.items()
         },

@@ -46,7 +46,10 @@ def verdict(record: dict[str, Any]) -> str:
     after = np.flatnonzero(skill_R[held[-1] :] < (LOST if last < LOST else HELD)) + held[-1]
     where = steps[int(after[0])] if len(after) else steps[-1]
     fall = "falls to chance" if last < LOST else f"has fallen to {_accuracy(record, name):.2f}"
-    return f"The memory forgets {name}: the probe {fall} at step {where:,}, and {course}."
+    together = _together(record)
+    if together is not None:
+        course = together
+    return f"The memory forgets {name}: the probe {fall} at step {where:,}; {course}."
 
 
 def _course(record: dict[str, Any]) -> str:
@@ -86,6 +89,18 @@ def _skill(record: dict[str, Any]) -> tuple[str, Any] | None:
         return None
     skill_R = np.nan_to_num(np.nansum(table_VR, axis=0) / np.maximum(1, (~np.isnan(table_VR)).sum(axis=0)))
     return (f"the {names[0]}" if len(names) == 1 else f"the {len(names)} hidden variables"), skill_R
+
+
+def _together(record: dict[str, Any]) -> str | None:
+    """Whether the memories of different values of what is hidden end at one and the same."""
+    between_R = np.mean([found["between"] for found in record["probe"].values()], axis=0)
+    most = int(np.nanargmax(between_R))
+    if not between_R[-1] < 0.1 * between_R[most]:
+        return None
+    return (
+        f"memories of different values come together, from {between_R[most]:.2g} apart at step "
+        f"{record['steps'][most]:,} to {between_R[-1]:.2g}"
+    )
 
 
 def _accuracy(record: dict[str, Any], name: str) -> float:

@@ -64,9 +64,9 @@ class Attention:
 def choose_components(memory_PRC: Sequence[Array]) -> tuple[Array, int]:
     """Chooses the components that a heat map shows, in their order.
 
-    Those that vary the most are shown. They are sorted by how much the first episode's last memory
-    differs from the second's (of one episode: by its last memory), so that components that tell the
-    episodes apart lie at the two edges.
+    Those that vary the most are shown. They are sorted by how the first two episodes differ at the
+    moment at which they differ the most (one episode: by its last memory), so that components that
+    tell the episodes apart lie at the two edges.
 
     Returns:
         Their numbers, and how many vary at all.
@@ -75,9 +75,12 @@ def choose_components(memory_PRC: Sequence[Array]) -> tuple[Array, int]:
     spread_C = spread_C - np.min([m.min(axis=0) for m in memory_PRC], axis=0)
     varying = int((spread_C > 0).sum())
     most = np.argsort(-spread_C, kind="stable")[: min(varying or len(spread_C), MOST_COMPONENTS)]
-    last_C = memory_PRC[0][-1] - (memory_PRC[1][-1] if len(memory_PRC) > 1 else 0)
+    key_C = memory_PRC[0][-1]
+    if len(memory_PRC) > 1:
+        difference_RC = memory_PRC[0] - memory_PRC[1]
+        key_C = difference_RC[np.square(difference_RC).sum(axis=1).argmax()]
     # Ties in the order of the components, tokens one after the other.
-    return most[np.lexsort((most, -last_C[most]))], varying
+    return most[np.lexsort((most, -key_C[most]))], varying
 
 
 def memory_heatmap(
@@ -217,43 +220,84 @@ def drift_plot(
     return drawing.save(path, draw, (7.2, 4.6))
 
 
+@dataclass(frozen=True)
+class Reading:
+    """What a probe reads of one hidden variable."""
+
+    accuracy_R: Array
+    stderr_R: Array
+    between_R: Array
+    """Distance between the mean memories of two values of the variable."""
+    within_R: Array
+    """Distance of a memory to the mean of its value."""
+
+
 def probe_plot(
     path: str | Path,
     steps_R: Array,
-    probes: Mapping[str, tuple[Array, Array]],
+    readings: Mapping[str, Reading],
     chance: float | None,
     title: str,
 ) -> Path:
-    """Draws what a linear probe reads from the memory at each segment.
+    """Draws what a linear probe reads from the memory, and how far memories lie apart.
 
     Args:
         path: The file to write.
         steps_R: The step of each entry.
-        probes: For each variable the accuracy and its standard error, [R].
+        readings: For each hidden variable what was found.
         chance: Accuracy of a guess.
         title: Above the plot.
     """
-    lines = dict(probes)
+    lines = dict(readings)
     if len(lines) > MOST_LINES:
-        accuracy = np.mean([a for a, _ in lines.values()], axis=0)
-        error = np.mean([e for _, e in lines.values()], axis=0)
-        lines = {f"mean of {len(probes)} variables": (accuracy, error)}
+        lines = {f"mean of {len(readings)} variables": _mean(list(readings.values()))}
 
     def draw(figure: Figure) -> None:
-        axes = figure.subplots()
-        drawing.unit_axis(axes)
-        for i, (name, (accuracy_R, stderr_R)) in enumerate(lines.items()):
-            low, high = accuracy_R - stderr_R, np.minimum(accuracy_R + stderr_R, 1)
-            axes.fill_between(steps_R, low, high, color=colour(i), alpha=0.2, linewidth=0)
-            axes.plot(steps_R, accuracy_R, color=colour(i), label=words(name), clip_on=False)
-        drawing.chance_line(axes, chance)
-        _step_axis(axes, steps_R[-1])
-        axes.set_xlabel("Step")
-        axes.set_ylabel("Accuracy of the probe")
-        axes.set_title(title, fontsize=10)
-        drawing.legend(figure, axes, "Bands: one standard error over episodes")
+        above, below = figure.subplots(2, 1, sharex=True, height_ratios=[1.3, 1])
+        drawing.unit_axis(above)
+        for i, (name, found) in enumerate(lines.items()):
+            low = found.accuracy_R - found.stderr_R
+            high = np.minimum(found.accuracy_R + found.stderr_R, 1)
+            above.fill_between(steps_R, low, high, color=colour(i), alpha=0.2, linewidth=0)
+            above.plot(
+                steps_R, found.accuracy_R, color=colour(i), label=words(name), clip_on=False
+            )
+            below.plot(steps_R, _above_zero(found.between_R), color=colour(i))
+            below.plot(
+                steps_R, _above_zero(found.within_R), color=colour(i), linestyle=":", lw=1.5
+            )
+        drawing.chance_line(above, chance)
+        above.set_ylabel("Accuracy of the probe")
+        above.set_title(title, fontsize=10)
+        _log_if_positive(below, [found.between_R for found in lines.values()])
+        below.set_title(
+            "Distance between memories of different values (dotted: of the same)", fontsize=10
+        )
+        below.set_ylabel("Distance")
+        below.set_xlabel("Step")
+        _step_axis(below, steps_R[-1])
+        drawing.legend(figure, above, "Bands: one standard error over episodes")
 
-    return drawing.save(path, draw, (7.2, 3.8))
+    return drawing.save(path, draw, (7.2, 5.4))
+
+
+def _mean(readings: Sequence[Reading]) -> Reading:
+    names = ("accuracy_R", "stderr_R", "between_R", "within_R")
+    return Reading(*(np.mean([getattr(r, name) for r in readings], axis=0) for name in names))
+
+
+def _above_zero(values_R: Array) -> Array:
+    """Leaves out zeros, which have no place on a logarithmic axis, unless all are."""
+    return np.where(values_R > 0, values_R, np.nan) if np.nanmax(values_R) > 0 else values_R
+
+
+def _log_if_positive(axes: Axes, values: Sequence[Array]) -> None:
+    """Makes the vertical axis logarithmic if what is drawn spans a decade above 0."""
+    seen = np.concatenate([v[np.isfinite(v) & (v > 0)] for v in values])
+    if seen.size and seen.max() > 10 * seen.min():
+        axes.set_yscale("log")
+    else:
+        axes.set_ylim(0, None)
 
 
 def attention_plot(path: str | Path, segments: Sequence[Attention]) -> Path:
@@ -295,6 +339,11 @@ def attention_plot(path: str | Path, segments: Sequence[Attention]) -> Path:
                 axes.set_ylabel("Share")
                 axes.legend(loc="upper right")
             axes.set_title("What a step's tokens give to the read tokens", fontsize=10)
+        figure.suptitle(
+            "Where the write tokens look: kinds of tokens side by side, each in the order of steps",
+            fontsize=9,
+            color=GREY,
+        )
         figure.colorbar(image, ax=grid[:layers].ravel().tolist(), label="Weight", pad=0.01)
 
     size = (1.2 + 4.6 * len(segments), 2.0 + 1.9 * layers)
