@@ -145,7 +145,10 @@ def _rows(record: dict[str, Any]) -> list[tuple[str, str]]:
 def _notes(record: dict[str, Any]) -> list[str]:
     notes = []
     if not record["probe"]:
-        notes.append("no probe: the environment does not say what has to be remembered")
+        notes.append(
+            "no probe: the environment does not say what has to be remembered, or there are "
+            "fewer than 8 episodes"
+        )
     if not record["attention"]:
         notes.append(
             "no figure of attention: the model has no read and write tokens, or no segment "

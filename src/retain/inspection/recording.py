@@ -349,7 +349,7 @@ class _Recorder:
 
 def _hidden(env: Any, told: dict[str, Array]) -> dict[str, Array]:
     """What has to be remembered now: asked of the environment, else what `info` has told."""
-    ask = getattr(env, "hidden", None)
+    ask = getattr(env.unwrapped, "hidden", None)
     return dict(ask()) if callable(ask) else told
 
 

@@ -90,6 +90,8 @@ def inspect_policy(
         name: probe(recording.memory_RBC, recording.running_RB, label_RB)
         for name, label_RB in list(recording.hidden.items())[:MOST_VARIABLES]
     }
+    # What is the same in all episodes, or told of too few, cannot be probed.
+    probes = {n: p for n, p in probes.items() if not np.isnan(p.accuracy_R).all()}
     plain = {
         "format": FORMAT,
         "environment": environment.id,

@@ -8,6 +8,8 @@ import numpy as np
 
 #: A probe this far above chance (0: chance, 1: always right) has the variable; this near, not.
 HELD, LOST = 0.8, 0.3
+#: The probe is said to fall when it ends so much below its best.
+FALL = 0.25
 
 
 def verdict(record: dict[str, Any]) -> str:
@@ -25,8 +27,7 @@ def verdict(record: dict[str, Any]) -> str:
     course = _course(record)
     skill = _skill(record)
     if skill is None:
-        return f"{_first_capital(course)}; what it holds is not known, since the environment does "\
-            "not say what is hidden."
+        return f"{_first_capital(course)}; what it holds is not known, as nothing was probed."
     name, skill_R = skill
     last = float(skill_R[-1])
     best = float(skill_R.max())
@@ -35,21 +36,26 @@ def verdict(record: dict[str, Any]) -> str:
             f"The memory never holds {name}: the probe stays at chance, so it is not written, or "
             f"not in a linear way; {course}."
         )
-    if last >= HELD:
-        sentence = f"The memory keeps {name}: the probe still reads it at step {steps[-1]:,}"
-        sentence += f", and {course}"
-        if record["metric"] == "success" and record["mean"] < 0.75:
-            share = record["mean"]
-            return f"{sentence}; but success is {share:.2f}, so the policy does not use it."
-        return sentence + "."
-    held = np.flatnonzero(skill_R >= min(HELD, best))
-    after = np.flatnonzero(skill_R[held[-1] :] < (LOST if last < LOST else HELD)) + held[-1]
-    where = steps[int(after[0])] if len(after) else steps[-1]
-    fall = "falls to chance" if last < LOST else f"has fallen to {_accuracy(record, name):.2f}"
-    together = _together(record)
-    if together is not None:
-        course = together
-    return f"The memory forgets {name}: the probe {fall} at step {where:,}; {course}."
+    if last >= best - FALL:
+        return f"{_kept(record, name, last)}; {course}{_unused(record, last)}."
+    after = np.flatnonzero(skill_R >= best - FALL)[-1] + 1
+    lost = np.flatnonzero(skill_R[after:] < LOST)
+    fall = f"has fallen to {_accuracy(record, -1):.2f} at step {steps[-1]:,}"
+    if last < LOST:
+        fall = f"falls to chance at step {steps[int(after + lost[0])]:,}"
+    return f"The memory forgets {name}: the probe {fall}; {_together(record) or course}."
+
+
+def _kept(record: dict[str, Any], name: str, last: float) -> str:
+    accuracy, step = _accuracy(record, -1), record["steps"][-1]
+    how = "keeps" if last >= HELD else "holds a part of"
+    return f"The memory {how} {name}: the probe reads it with {accuracy:.2f} at step {step:,}"
+
+
+def _unused(record: dict[str, Any], last: float) -> str:
+    if last < HELD or record["metric"] != "success" or record["mean"] >= 0.75:
+        return ""
+    return f"; but success is {record['mean']:.2f}, so the policy does not use it"
 
 
 def _course(record: dict[str, Any]) -> str:
@@ -87,8 +93,10 @@ def _skill(record: dict[str, Any]) -> tuple[str, Any] | None:
     table_VR = np.array(skills)
     if np.isnan(table_VR).all(axis=0)[-1]:
         return None
-    skill_R = np.nan_to_num(np.nansum(table_VR, axis=0) / np.maximum(1, (~np.isnan(table_VR)).sum(axis=0)))
-    return (f"the {names[0]}" if len(names) == 1 else f"the {len(names)} hidden variables"), skill_R
+    known_VR = ~np.isnan(table_VR)
+    skill_R = np.where(known_VR, table_VR, 0.0).sum(axis=0) / np.maximum(1, known_VR.sum(axis=0))
+    what = f"the {names[0]}" if len(names) == 1 else f"the {len(names)} hidden variables"
+    return what, skill_R
 
 
 def _together(record: dict[str, Any]) -> str | None:
@@ -103,8 +111,8 @@ def _together(record: dict[str, Any]) -> str | None:
     )
 
 
-def _accuracy(record: dict[str, Any], name: str) -> float:
-    return float(np.nanmean([found["accuracy"][-1] for found in record["probe"].values()]))
+def _accuracy(record: dict[str, Any], entry: int) -> float:
+    return float(np.nanmean([found["accuracy"][entry] for found in record["probe"].values()]))
 
 
 def _first_capital(text: str) -> str:
