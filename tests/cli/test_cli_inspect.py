@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import pytest
 import retain
 from retain import api
 from retain.cli.main import main
+from retain.inspection.summary import Inspection
 from tiny_runs import tiny, tiny_online
 
 Refused = Callable[..., str]
@@ -49,17 +51,32 @@ def test_an_offline_run(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert arrays["memory_RBC"].shape == (len(record["steps"]), 9, 5 * 16)
         assert arrays["hidden/goal"].shape == (len(record["steps"]), 9)
 
+    again = retain.inspect(run, value=14, episodes=9, kwargs={"noise": "none"}, output="here")
+    assert (folder / "inspection.json").read_text() == Path("here/inspection.json").read_text()
+    assert (folder / "memory.png").read_bytes() == Path("here/memory.png").read_bytes()
+    assert again["verdict"] in " ".join(output.split())
 
-def test_it_is_the_same_each_time_and_in_python(run: Path) -> None:
-    assert main(["inspect", str(run), *QUICK, "--output", "there", "--checkpoint", "best"]) == 0
-    record = retain.inspect(run, value=14, episodes=9, output="here", checkpoint="best")
-    assert record["checkpoint"] == 6
-    there = Path("there")
-    assert (there / "inspection.json").read_text() == Path("here/inspection.json").read_text()
-    assert (there / "memory.png").read_bytes() == Path("here/memory.png").read_bytes()
-    assert not (run / "inspection").exists()
+
+@pytest.fixture
+def _no_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(found: Inspection, folder: Path, about: dict[str, Any]) -> dict[str, Any]:
+        return {**about, **found.record, "figures": {}, "folder": str(folder)}
+
+    monkeypatch.setattr("retain.inspection.output.write", write)
+
+
+@pytest.mark.usefixtures("_no_files")
+def test_what_is_taken_from_the_run(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record = retain.inspect(run, episodes=2, checkpoint="best")
     # By default, the last of the values evaluated during training.
-    assert retain.inspect(run, episodes=2)["kwargs"]["corridor_length"] == 12
+    assert record["kwargs"]["corridor_length"] == 12
+    assert record["checkpoint"] == 6
+    assert record["folder"] == "copy/inspection"
+    assert main(["inspect", str(run), "--value=3", "--episodes=2", "--output", "there"]) == 0
+    output = capsys.readouterr().out
+    assert "within two segments" in output
+    assert "fewer than 8 episodes" in output
+    assert "written: there" in output
 
 
 @pytest.mark.parametrize(("agent", "model"), [("dqn", "lstm"), ("a2c", "rate")])
@@ -75,8 +92,6 @@ def test_an_online_run(
     assert "probe: bit 1" in output
     assert ("no figure of attention" in output) == (model == "lstm")
     assert (made.folder / "inspection" / "attention.png").exists() == (model == "rate")
-    assert main(["inspect", str(made.folder), "--option", "memory_length=1"]) == 0
-    assert "within two segments" in capsys.readouterr().out
 
 
 def test_an_environment_that_tells_nothing(

@@ -251,14 +251,16 @@ def test_numbers_that_cannot_be() -> None:
         ({"shown": 2}, "shown must be below the number of episodes, 2, not 2"),
     ):
         with pytest.raises(ConfigError, match=match):
-            inspect_policy(
-                policy, maze_config, **{"window": 4, "episodes": 2, "seed": 0, **change}
-            )
+            inspect_policy(policy, maze_config, **{"window": 4, "episodes": 2, "seed": 0, **change})
 
 
 def test_one_episode_is_enough() -> None:
     result = inspect_policy(
-        offline(), EnvironmentConfig(id="retain/TMaze-v0", kwargs=MAZE), window=4, episodes=1, seed=3
+        offline(),
+        EnvironmentConfig(id="retain/TMaze-v0", kwargs=MAZE),
+        window=4,
+        episodes=1,
+        seed=3,
     )
     assert result.record["stderr"] == 0.0
     assert "is not known" in result.record["verdict"]

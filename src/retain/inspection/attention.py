@@ -16,12 +16,11 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from retain.agents.policy import Policy
 from retain.inspection.changes import reread
-from retain.inspection.recording import Array, Floats, Window
+from retain.inspection.recording import Floats, Window
 from retain.nn.attention import RelativeAttention
 from retain.nn.segments import SegmentRecurrence
 

@@ -43,7 +43,7 @@ def write(inspection: Inspection, folder: Path, about: dict[str, Any]) -> dict[s
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / "inspection.npz").open("wb") as file:
-            np.savez_compressed(file, **_arrays(inspection))  # type: ignore[arg-type]
+            np.savez_compressed(file, **_arrays(inspection))
     except OSError as error:
         raise RunError(f"cannot write to {folder}: {error.strerror or error}") from error
     changed_RB = np.where(recording.running_RB, recording.changed_RB, np.nan)
@@ -123,9 +123,7 @@ def _memory(recording: Recording, path: Path) -> Path:
     episodes = []
     for row in rows:
         label = "" if label_RB is None else f": {name} {label_RB[length - 1, row]}"
-        episodes.append(
-            plots.Episode(f"Episode {row}{label}", recording.memory_RBC[:length, row])
-        )
+        episodes.append(plots.Episode(f"Episode {row}{label}", recording.memory_RBC[:length, row]))
     size_T, places_T = recording.change_size_T, recording.change_places_T
     most = [step for step in np.argsort(-size_T, kind="stable")[:MOST_MARKS] if size_T[step] > 0]
     marked = [] if (size_T > 0).mean() > 0.5 else places_T[most].tolist()

@@ -95,9 +95,7 @@ def predictions(memory_BC: Array, label_B: Array, num_folds: int = 5) -> Array:
         # In the space of episodes, of which there are mostly fewer than components.
         inner_BB = fitted_BC @ fitted_BC.T
         ridge = RIDGE * np.trace(inner_BB) + 1e-30
-        weight_BY = np.linalg.solve(
-            inner_BB + ridge * np.eye(len(inner_BB)), target_BY - mean_Y
-        )
+        weight_BY = np.linalg.solve(inner_BB + ridge * np.eye(len(inner_BB)), target_BY - mean_Y)
         score_BY = (memory_BC[left_B] - mean_C) @ fitted_BC.T @ weight_BY + mean_Y
         guess_B[left_B] = score_BY.argmax(axis=1)
     return np.asarray(classes[guess_B])

@@ -71,9 +71,8 @@ def inspect_policy(
     seeds = [seed + number for number in range(episodes)]
     device = next(policy.parameters()).device
     training = policy.training
-    env = make_vec(
-        environment.id, num_envs=episodes, independent_rows=True, **dict(environment.kwargs)
-    )
+    kwargs: dict[str, Any] = dict(environment.kwargs)
+    env = make_vec(environment.id, num_envs=episodes, independent_rows=True, **kwargs)
     # Sampled actions come from torch's generators: seeded here, and put back afterwards.
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
@@ -95,7 +94,7 @@ def inspect_policy(
     plain = {
         "format": FORMAT,
         "environment": environment.id,
-        "kwargs": dict(environment.kwargs),
+        "kwargs": kwargs,
         "episodes": episodes,
         "seeds": [seed, seeds[-1]],
         "shown": shown,
@@ -171,7 +170,10 @@ def _plain(
                 "to_memory": looks.to_memory_NT.mean(axis=1).tolist(),
                 "write_to_read": looks.write_NMS[
                     :, :, looks.num_cached : looks.num_cached + looks.num_memory
-                ].sum(axis=2).mean(axis=1).tolist(),
+                ]
+                .sum(axis=2)
+                .mean(axis=1)
+                .tolist(),
             }
             for looks in attention
         ],

@@ -108,9 +108,9 @@ def memory_heatmap(
 
     def draw(figure: Figure) -> None:
         ratios = [2.0] * len(shown) + [1.0]
-        rows = figure.subplots(
-            len(shown) + 1, 1, sharex=True, squeeze=False, height_ratios=ratios
-        )[:, 0]
+        rows = figure.subplots(len(shown) + 1, 1, sharex=True, squeeze=False, height_ratios=ratios)[
+            :, 0
+        ]
         edges = np.append(steps_R, 2 * steps_R[-1] - steps_R[-2] if len(steps_R) > 1 else 1)
         for axes, grid, episode in zip(rows, shown, episodes, strict=False):
             mesh = axes.pcolormesh(
@@ -168,7 +168,9 @@ def change_plot(
         _step_axis(rows[0], steps_R[-1])
         rows[0].set_xlabel("Step")
         for axes, change in zip(rows[1:], changes, strict=True):
-            axes.bar(change.steps_T, change.moved_T, width=0.8 * _gap(change.steps_T), color=colour(1))
+            axes.bar(
+                change.steps_T, change.moved_T, width=0.8 * _gap(change.steps_T), color=colour(1)
+            )
             axes.set_title(change.title, fontsize=10)
             axes.set_ylim(0, 1.3 * (float(np.nanmax(change.moved_T)) or 1.0))
             axes.set_ylabel("Effect")
@@ -259,13 +261,9 @@ def probe_plot(
             low = found.accuracy_R - found.stderr_R
             high = np.minimum(found.accuracy_R + found.stderr_R, 1)
             above.fill_between(steps_R, low, high, color=colour(i), alpha=0.2, linewidth=0)
-            above.plot(
-                steps_R, found.accuracy_R, color=colour(i), label=words(name), clip_on=False
-            )
+            above.plot(steps_R, found.accuracy_R, color=colour(i), label=words(name), clip_on=False)
             below.plot(steps_R, _above_zero(found.between_R), color=colour(i))
-            below.plot(
-                steps_R, _above_zero(found.within_R), color=colour(i), linestyle=":", lw=1.5
-            )
+            below.plot(steps_R, _above_zero(found.within_R), color=colour(i), linestyle=":", lw=1.5)
         drawing.chance_line(above, chance)
         above.set_ylabel("Accuracy of the probe")
         above.set_title(title, fontsize=10)
