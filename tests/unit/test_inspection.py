@@ -278,6 +278,7 @@ def test_one_episode_is_enough() -> None:
         ("retain/ActiveTMaze-v0", {}, {"goal": {-1, 1}}),
         ("retain/MemoryLength-v0", {}, {"bit 0": {0, 1}}),
         ("retain/MemorySize-v0", {"num_bits": 2}, {"bit 0": {0, 1}, "bit 1": {0, 1}}),
+        ("retain/DistributedMemory-v0", {"num_bits": 1}, {"majority": {0, 1}, "bit 0": {0, 1}}),
         ("retain/VisualMatch-v0", {}, {"colour": {0, 1, 2}}),
         ("retain/KeyToDoor-v0", {}, {"key": {0}}),
     ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import tyro
 
@@ -19,7 +19,7 @@ class Options:
     figures are written.
     """
 
-    run: Path
+    run: Annotated[Path, tyro.conf.Positional]
     """The run's folder."""
 
     value: int | None = None
@@ -50,12 +50,7 @@ class Options:
 
 def run(arguments: list[str]) -> None:
     """Runs the command."""
-    options = tyro.cli(
-        Options,
-        args=arguments,
-        prog="retain inspect",
-        config=(tyro.conf.PositionalRequiredArgs,),
-    )
+    options = tyro.cli(Options, args=arguments, prog="retain inspect")
     from retain import api
     from retain.cli.display import console
     from retain.training.runs import Run

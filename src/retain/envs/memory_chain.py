@@ -241,6 +241,10 @@ class DistributedMemoryRules(BitsRules):
         shown_AN = clock_A[:, None] == np.array(options.times)
         super().__init__(options, num_rows, clock_A, shown_AN, np.zeros_like(clock_A, np.bool_))
 
+    def hidden(self) -> dict[str, Any]:
+        """The bits, and what is asked for: whether most of them are up."""
+        return {"majority": self.answer_B.astype(np.int64), **super().hidden()}
+
     def draw(self, rows: Rows) -> None:
         """The words give the bits."""
         count = self.options.num_bits
