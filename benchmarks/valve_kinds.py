@@ -21,12 +21,12 @@ KINDS = (
     "gate",
     "gru",
     "lstm",
-    "quantized_gate",
+    "retaining",
 )
 
 
 def experiment(kind: str) -> Experiment:
-    recipe = "tmaze/rate" if kind == "quantized_gate" else "tmaze/rate-plain"
+    recipe = "tmaze/rate" if kind == "retaining" else "tmaze/rate-plain"
     return Experiment(
         label=kind,
         key=kind,

@@ -144,7 +144,7 @@ def main() -> None:
             num_layers=2,
             num_heads=2,
             num_memory_tokens=3,
-            valve=ValveConfig(kind="quantized_gate", activation="identity"),
+            valve=ValveConfig(kind="retaining", activation="identity"),
         ),
         train=TrainConfig(updates=arguments.updates, learning_rate=2e-3, num_threads=1),
         # The option `delay` is varied: as it was in training, and five times as long.

@@ -106,3 +106,80 @@ class NaiveDistributed:
             majority = sum(2 * bit - 1 for bit in self.bits) > 0
             reward = 1.0 if (action == 1) == majority else -1.0
         return self.observe(), reward, done
+
+
+class NaiveShownTMaze:
+    """The T-Maze of the offline recipes, without noise: what is shown when is given.
+
+    `shown` has time -> (side, item), with item 0 for a distractor; the last side of an item counts.
+    """
+
+    def __init__(self, num_hints: int, *, named: bool):
+        self.num_hints, self.named = num_hints, named
+
+    def reset(self, length: int, shown: dict[int, tuple[int, int]]) -> npt.NDArray[np.float32]:
+        self.length, self.shown = length, shown
+        self.goals = {item: side for _, (side, item) in sorted(shown.items()) if item}
+        self.t = self.x = self.y = 0
+        self.answers: list[int] = []
+        return self.observe()
+
+    def observe(self) -> npt.NDArray[np.float32]:
+        side, item = self.shown.get(self.t, (0, -1))
+        flag = len(self.answers) + 1 if self.x == self.length - 1 and not self.y else 0
+        if item == 0:
+            assert flag == 0, "a distractor at the junction would hide the question"
+            flag = -1
+        name = [max(item, 0)] if self.named else []
+        return np.array([self.y, side, flag, 0, *name], dtype=np.float32)
+
+    def step(self, action: int) -> Step:
+        self.t += 1
+        done, reward = False, 0.0
+        if action in (1, 3):
+            if self.x == self.length - 1:
+                self.answers.append(2 - action)
+                if len(self.answers) == self.num_hints:
+                    self.y, done = self.answers[-1], True
+                    right = [self.goals[i + 1] == a for i, a in enumerate(self.answers)]
+                    reward = float(all(right))
+        else:
+            self.x = min(max(self.x + 1 - action, 0), self.length - 1)
+        return self.observe(), reward, done
+
+
+class NaiveRecall:
+    """Associative recall without noise: `shown` has time -> (key, value)."""
+
+    def __init__(self, num_keys: int, num_values: int, store_steps: int):
+        self.num_keys, self.num_values, self.store_steps = num_keys, num_values, store_steps
+
+    def reset(
+        self, shown: dict[int, tuple[int, int]], gap: int, asked: Sequence[int]
+    ) -> npt.NDArray[np.float32]:
+        self.shown, self.asked = shown, list(asked)
+        self.first_question = self.store_steps + gap
+        self.known = {key: value for _, (key, value) in sorted(shown.items())}
+        self.t = 0
+        return self.observe()
+
+    def question(self) -> int | None:
+        number = self.t - self.first_question
+        return self.asked[number] if 0 <= number < len(self.asked) else None
+
+    def observe(self) -> npt.NDArray[np.float32]:
+        values, keys = [0] * self.num_values, [0] * self.num_keys
+        if self.t in self.shown:
+            key, value = self.shown[self.t]
+            keys[key] = values[value] = 1
+        key_asked = self.question()
+        if key_asked is not None:
+            keys[key_asked] = 1
+        return np.array([*values, *keys, key_asked is not None, 0], dtype=np.float32)
+
+    def step(self, action: int) -> Step:
+        key, reward = self.question(), 0.0
+        if key is not None and action == self.known[key] + 1:
+            reward = 1 / len(self.asked)
+        self.t += 1
+        return self.observe(), reward, self.t == self.first_question + len(self.asked)

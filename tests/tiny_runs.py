@@ -92,7 +92,7 @@ ONLINE_MODELS: dict[str, ModelConfig] = {
         context_length=2,
         num_memory_tokens=2,
         dropout=0.1,
-        valve=ValveConfig(kind="quantized_gate", activation="identity"),
+        valve=ValveConfig(kind="retaining", activation="identity"),
     ),
 }
 

@@ -76,8 +76,9 @@ def parse(typed: list[str]) -> None:
     elif command == "evaluate":
         from retain.recipes import recipe
 
-        settings = recipe("tmaze/rate").evaluation
-        flag = f"{settings.parameter}s" if "--corridor-lengths" in rest else None
+        named = "associative_recall/rate" if "--gaps" in rest else "tmaze/rate"
+        settings = recipe(named).evaluation
+        flag = f"{settings.parameter}s" if {"--corridor-lengths", "--gaps"} & set(rest) else None
         tyro.cli(module._options(settings, flag), args=rest[1:])
     else:
         config = (tyro.conf.PositionalRequiredArgs,) if command == "resume" else ()
@@ -197,6 +198,7 @@ def test_every_environment_is_mentioned() -> None:
         ("evaluation.md", "retain.evaluation", "EvaluationConfig", "evaluation."),
         ("evaluation.md", "retain.evaluation", "EnvironmentConfig", "environment."),
         ("tmaze.md", "retain.envs.tmaze", "TMazeOptions", ""),
+        ("associative_recall.md", "retain.envs.associative_recall", "AssociativeRecallOptions", ""),
         ("online_tasks.md", "retain.envs.credit_tmaze", "ActiveTMazeOptions", ""),
         ("online_tasks.md", "retain.envs.memory_chain", "MemoryLengthOptions", ""),
         ("online_tasks.md", "retain.envs.memory_chain", "DistributedMemoryOptions", ""),

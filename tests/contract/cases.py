@@ -11,7 +11,7 @@ from typing import Any
 from contract.trials import Subject
 from retain.memory import ModelConfig, SequenceModel
 from retain.models import MODELS, build
-from retain.nn.valve import ValveConfig
+from retain.nn.valve import GateKind, ValveConfig
 
 WIDTH = 16
 
@@ -54,6 +54,10 @@ def rate(label: str, valve: str = "cross_attention", **options: Any) -> Case:
     return Case(label, overrides, **place)
 
 
+def _retaining(gate: GateKind, levels: int) -> ValveConfig:
+    return ValveConfig(kind="retaining", num_heads=2, gate=gate, levels=levels)
+
+
 RECURRENT = [
     Case("default", context_length=5),
     Case("two layers", {"num_layers": 2}, context_length=3),
@@ -76,7 +80,9 @@ CASES: dict[str, list[Case]] = {
         rate("gru", "gru", **THREE),
         rate("lstm", "lstm"),
         rate("none", "none", **THREE),
-        rate("quantized_gate", "quantized_gate"),
+        rate("retaining", "retaining"),
+        rate("retaining, hard gates", "retaining", valve=_retaining("hard_component", 0), **THREE),
+        rate("retaining, a gate a token", "retaining", valve=_retaining("hard_token", 2)),
         rate("feed-forward", feed_forward=24, num_memory_tokens=3),
         rate("trxl_i", block="trxl_i", cache_length=3),
         rate("trxl_i with feed-forward", block="trxl_i", feed_forward=24),

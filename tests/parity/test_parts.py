@@ -125,8 +125,8 @@ def test_cross_attention_has_neither_residual_nor_norm(reverse: bool):
     expect_same(valve(memory, written, _no_carry())[0], expected, "the next memory")
 
 
-def test_quantized_gate_rounds_a_gated_mix():
-    valve, memory, written = _valve("quantized_gate")
+def test_retaining_rounds_a_gated_mix():
+    valve, memory, written = _valve("retaining")
     memory = memory.sign()
     candidate, _ = _part(valve, nn.MultiheadAttention)(
         memory, written.clamp(min=0), written.clamp(min=0)
@@ -154,16 +154,64 @@ def test_rounding_passes_the_gradient_inside_its_range_only():
     assert gradient.tolist() == [0, 1, 1, 1, 1, 0]
 
 
+@pytest.mark.parametrize("levels", [2, 3, 4, 5, 9])
+def test_rounding_is_to_the_nearest_level_and_keeps_levels_bit_for_bit(levels: int):
+    grid = torch.linspace(-1, 1, levels, dtype=torch.float64)
+    x = torch.linspace(-1.3, 1.3, 997, dtype=torch.float64)
+    rounded = round_straight_through(x, levels)
+    nearest = (x[:, None] - grid).abs().min(dim=1).values
+    assert torch.allclose((x - rounded).abs(), nearest)
+    assert torch.equal(round_straight_through(rounded, levels), rounded)
+    single = round_straight_through(x.float(), levels)
+    assert len(single.unique()) == levels
+    assert torch.equal(round_straight_through(single, levels), single)
+
+
+def test_zero_levels_clip_only():
+    assert round_straight_through(torch.tensor([-3.0, 0.3, 3.0]), 0).tolist() == [
+        -1.0,
+        pytest.approx(0.3),
+        1.0,
+    ]
+
+
+@pytest.mark.parametrize("gate", ["hard_component", "hard_token"])
+@pytest.mark.parametrize("levels", [0, 3])
+def test_a_hard_gate_that_is_closed_copies_any_memory_bit_for_bit(gate: str, levels: int):
+    valve, memory, written = _valve("retaining", gate=gate, levels=levels)
+    memory = round_straight_through(memory, levels)
+    with torch.no_grad():
+        _part(valve, nn.Linear).weight.zero_()
+        _part(valve, nn.Linear).bias.fill_(-3.0)  # a sigmoid of 0.047: open, were it not stretched
+    assert torch.equal(valve(memory, written, _no_carry())[0], memory)
+
+
+def test_a_gate_a_token_moves_all_components_of_the_token_alike():
+    valve, memory, written = _valve("retaining", gate="token", levels=0)
+    memory = memory.clamp(-1, 1)
+    candidate, _ = _part(valve, nn.MultiheadAttention)(memory, written.relu(), written.relu())
+    share = (valve(memory, written, _no_carry())[0] - memory) / (candidate.tanh() - memory)
+    expect_same(share, share[:, :, :1].expand_as(share), "the share", tolerance=1e-3)
+
+
+def test_without_a_gate_all_is_written_anew():
+    valve, memory, written = _valve("retaining", gate="none", levels=0)
+    candidate, _ = _part(valve, nn.MultiheadAttention)(memory, written.relu(), written.relu())
+    made, _ = valve(memory, written, _no_carry())
+    expect_same(made, candidate.tanh(), "the next memory")
+    assert not hasattr(valve, "openness")
+
+
 def test_a_small_push_leaves_a_quantized_memory_bit_for_bit():
-    valve, memory, written = _valve("quantized_gate")
+    valve, memory, written = _valve("retaining")
     memory = memory.sign()
     with torch.no_grad():
         _part(valve, nn.Linear).bias.fill_(-30.0)  # a closed gate
     assert torch.equal(valve(memory, written, _no_carry())[0], memory)
 
 
-def test_the_quantized_gate_is_dithered_in_training_only():
-    valve, memory, written = _valve("quantized_gate", dither=0.8)
+def test_the_retaining_is_dithered_in_training_only():
+    valve, memory, written = _valve("retaining", dither=0.8)
     memory = memory.sign()
     assert torch.equal(
         valve(memory, written, _no_carry())[0], valve(memory, written, _no_carry())[0]
@@ -173,11 +221,11 @@ def test_the_quantized_gate_is_dithered_in_training_only():
     assert any(not torch.equal(one, tries[0]) for one in tries)
 
 
-def test_a_change_of_memory_costs_in_the_quantized_gate_alone():
-    valve, memory, written = _valve("quantized_gate", cost=0.5)
+def test_a_change_of_memory_costs_in_the_retaining_alone():
+    valve, memory, written = _valve("retaining", cost=0.5)
     cost = valve.regularizer(memory, written)
     expect_same(cost, 0.5 * (memory - written).abs().mean(dim=(1, 2)), "the cost")
-    assert _valve("quantized_gate", cost=0.0)[0].regularizer(memory, written) is None
+    assert _valve("retaining", cost=0.0)[0].regularizer(memory, written) is None
     assert _valve("gru")[0].regularizer(memory, written) is None
 
 

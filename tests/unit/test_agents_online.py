@@ -285,7 +285,7 @@ def test_evaluation_samples_where_it_is_told_to():
 
 
 def test_the_memory_asks_for_its_cost_in_whole_segments_alone():
-    valve = ValveConfig(kind="quantized_gate", activation="identity")
+    valve = ValveConfig(kind="retaining", activation="identity")
     model = RATEConfig(
         width=12, num_heads=2, head_width=6, context_length=3, num_memory_tokens=2, valve=valve
     )

@@ -23,7 +23,7 @@ from retain.nn.valve import ValveConfig
 K, SEGMENTS, BATCH = 3, 3, 4
 OBSERVATION = gym.spaces.Box(-1, 1, (2,), np.float32)
 SPACES = {"discrete": gym.spaces.Discrete(3, start=1), "box": gym.spaces.Box(-1, 2, (2,))}
-QUANTIZED = {"valve": ValveConfig(kind="quantized_gate", num_heads=2)}
+QUANTIZED = {"valve": ValveConfig(kind="retaining", num_heads=2)}
 
 
 def _policy(

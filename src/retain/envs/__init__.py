@@ -18,7 +18,8 @@ from gymnasium.vector import AutoresetMode
 
 from retain.core.errors import ConfigError, UnknownNameError
 from retain.core.registry import load_plugins
-from retain.envs import credit_tmaze as _credit_tmaze  # these register their experts
+from retain.envs import associative_recall as _associative_recall  # these register their experts
+from retain.envs import credit_tmaze as _credit_tmaze
 from retain.envs import key_to_door as _key_to_door
 from retain.envs import memory_chain as _memory_chain
 from retain.envs import rooms_experts as _rooms_experts  # noqa: F401 (imported for its experts)
@@ -39,6 +40,10 @@ __all__ = [
 
 _FAMILIES: dict[str, tuple[type[Any], type[Any]]] = {
     "retain/TMaze-v0": (_tmaze.TMazeEnv, _tmaze.TMazeVectorEnv),
+    "retain/AssociativeRecall-v0": (
+        _associative_recall.AssociativeRecallEnv,
+        _associative_recall.AssociativeRecallVectorEnv,
+    ),
     "retain/VisualMatch-v0": (_visual_match.VisualMatchEnv, _visual_match.VisualMatchVectorEnv),
     "retain/KeyToDoor-v0": (_key_to_door.KeyToDoorEnv, _key_to_door.KeyToDoorVectorEnv),
     "retain/PassiveTMaze-v0": (_credit_tmaze.PassiveTMazeEnv, _credit_tmaze.PassiveTMazeVectorEnv),

@@ -383,11 +383,11 @@ def whole_number(name: str, value: Any) -> int:
         raise ConfigError(f"{name} must be a whole number, got {value!r}") from None
 
 
-def check_count(name: str, value: Any) -> None:
-    """Raises ConfigError unless `value` is a whole number of at least 1."""
+def check_count(name: str, value: Any, least: int = 1) -> None:
+    """Raises ConfigError unless `value` is a whole number of at least `least`."""
     number = whole_number(name, value)
-    if number < 1:
-        raise ConfigError(f"{name} must be at least 1, got {number}")
+    if number < least:
+        raise ConfigError(f"{name} must be at least {least}, got {number}")
 
 
 def _seed(seed: Any) -> int:

@@ -5,11 +5,13 @@ the junction and turns. Nothing it sees on the way helps, so the turn shows whet
 
     start . . . . . . junction     `corridor_length` cells, both ends included
 
-Observation, float32 of shape [4]: `[y, hint, flag, noise]`.
+Observation, float32 of shape [4]: `[y, hint, flag, noise]`, or [5] with `item` at its end.
     y      0 in the corridor, +1 or -1 after the last turn
     hint   the side of the goal (+1 up, -1 down) when a hint is shown, else 0
-    flag   the number of the question asked (1 with one hint) at the junction, else 0
+    flag   the number of the question asked (1 with one hint) at the junction, else 0;
+           -1 where the hint is a distractor
     noise  a number that means nothing
+    item   only with `named_hints`: the number of the question that the hint shown is for, else 0
 Actions: 0 right, 1 up, 2 left, 3 down; a move into a wall does nothing.
 
 An optimal episode takes `corridor_length - 1` moves to the right and one turn per hint. The
@@ -20,7 +22,12 @@ The rules follow the passive T-Maze of Ni et al., "When Do Transformers Shine in
 Memory from Credit Assignment" (2023), in the form used by Cherepanov et al., "Recurrent Action
 Transformer with Memory" (2023). Each row has a generator of its own.
 
-Axes: B rows, N hints, O observation.
+Hints can be replaced by later ones (the last one for a question counts), and there can be
+distractors. What is shown once more must say which question it is for: `item` does. It is a channel
+of its own: a hint and a question can be seen at once, and the expert, which does not know the
+options, must tell the name of the one from the number of the other.
+
+Axes: B rows, N hints, S showings (hints, then replacements, then distractors), O observation.
 """
 
 from __future__ import annotations
@@ -41,12 +48,11 @@ from retain.envs.batched import (
     check_count,
 )
 from retain.envs.experts import register_expert
+from retain.envs.noise import Noise, RowNoise
 from retain.envs.tmaze_picture import Scene, as_picture, as_text
 
 RIGHT, UP, LEFT, DOWN = range(4)
 HintTime = Literal["start", "random"]
-Noise = Literal["discrete", "continuous", "none"]
-NOISE_BLOCK = 256  # noise values drawn at once per row
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +73,13 @@ class TMazeOptions:
     """Hints to remember. With several, the junction asks for them one by one, in their order."""
     hint_time: HintTime = "start"
     """`start`: at the first observations; `random`: at random ones before the junction."""
+    named_hints: bool = False
+    """Show with a hint which question it is for, in a fifth channel; hints come in any order."""
+    replacements: int = 0
+    """Further hints after the first `num_hints`, each with a new side for one of the questions,
+    both drawn at random; the last hint for a question counts. They need `named_hints`."""
+    distractors: int = 0
+    """Steps before the junction at which the hint shows a side that means nothing; flag -1."""
     goal_reward: float = 1.0
     """Reward at the end of an episode in which every turn was right."""
     wrong_reward: float = 0.0
@@ -83,6 +96,8 @@ class TMazeOptions:
     def __post_init__(self) -> None:
         for name in ("corridor_length", "length_step", "num_hints"):
             check_count(name, getattr(self, name))
+        for name in ("replacements", "distractors"):
+            check_count(name, getattr(self, name), least=0)
         for name in ("min_corridor_length", "max_episode_steps"):
             if getattr(self, name) is not None:
                 check_count(name, getattr(self, name))
@@ -95,20 +110,43 @@ class TMazeOptions:
                 f"min_corridor_length {self.shortest} is greater than "
                 f"corridor_length {self.corridor_length}"
             )
-        # A hint shown at the junction itself would not have to be remembered; only `start` allows
-        # it, so that a corridor of one cell is a task too.
-        room = self.shortest - (self.hint_time == "random")
-        if self.num_hints > room:
+        if not isinstance(self.named_hints, bool):  # it adds a channel, and no other number may
+            raise ConfigError(f"named_hints must be true or false, got {self.named_hints!r}")
+        if self.replacements and not self.named_hints:
             raise ConfigError(
-                f"num_hints {self.num_hints} does not fit a corridor of {self.shortest} cells "
-                f"with hint_time '{self.hint_time}': {room} at most"
+                f"replacements {self.replacements} need named_hints: a hint that replaces another "
+                "must say which"
             )
+        self._check_room()
         needed = self.corridor_length - 1 + self.num_hints
         if self.max_episode_steps is not None and self.max_episode_steps < needed:
             raise ConfigError(
                 f"max_episode_steps {self.max_episode_steps} is too small: "
                 f"the best play needs {needed} steps"
             )
+
+    def _check_room(self) -> None:
+        # A hint shown at the junction itself would not have to be remembered; only `start` allows
+        # it, so that a corridor of one cell is a task too.
+        extra = self.replacements + self.distractors
+        room = self.shortest - (self.hint_time == "random" or extra > 0)
+        if self.num_hints + extra <= room:
+            return
+        if extra:
+            raise ConfigError(
+                f"num_hints {self.num_hints}, replacements {self.replacements} and distractors "
+                f"{self.distractors} do not fit a corridor of {self.shortest} cells: "
+                f"{room} at most, all together"
+            )
+        raise ConfigError(
+            f"num_hints {self.num_hints} does not fit a corridor of {self.shortest} cells "
+            f"with hint_time '{self.hint_time}': {room} at most"
+        )
+
+    @property
+    def num_showings(self) -> int:
+        """Hints, replacements and distractors together."""
+        return self.num_hints + self.replacements + self.distractors
 
     @property
     def shortest(self) -> int:
@@ -125,8 +163,10 @@ class TMazeRules(BatchedRules):
 
     def __init__(self, options: TMazeOptions, num_rows: int):
         super().__init__(options, num_rows)
-        high_O = np.array([1, 1, options.num_hints, 1], dtype=np.float32)
-        low_O = np.array([-1, -1, 0, -1], dtype=np.float32)
+        high, low = [1, 1, options.num_hints, 1], [-1, -1, -1 if options.distractors else 0, -1]
+        if options.named_hints:
+            high, low = [*high, options.num_hints], [*low, 0]
+        low_O, high_O = np.array(low, dtype=np.float32), np.array(high, dtype=np.float32)
         self.observation_space = gym.spaces.Box(low_O, high_O, dtype=np.float32)
         self.action_space = gym.spaces.Discrete(4)
         self._lengths = range(options.shortest, options.corridor_length + 1, options.length_step)
@@ -140,13 +180,14 @@ class TMazeRules(BatchedRules):
         self.length_B = np.ones(num_rows, dtype=np.int64)
         self.limit_B = np.ones(num_rows, dtype=np.int64)
         self.goals_BN = np.zeros((num_rows, options.num_hints), dtype=np.int64)
-        self.hint_times_BN = np.zeros((num_rows, options.num_hints), dtype=np.int64)
-        # Value i of a row's block is the noise of the observation at time i modulo the block.
-        self._noise = np.zeros((num_rows, NOISE_BLOCK), dtype=np.float32)
-        self._rows = np.arange(num_rows)
+        showings = (num_rows, options.num_showings)
+        self.times_BS = np.zeros(showings, dtype=np.int64)
+        self.sides_BS = np.zeros(showings, dtype=np.int64)
+        self.items_BS = np.zeros(showings, dtype=np.int64)  # 0 for a distractor
+        self._noise = RowNoise(options.noise, num_rows)
 
     def begin(self, row: int, rng: np.random.Generator) -> None:
-        """Draws length, goals, times of the hints and the first noise, in this order."""
+        """Draws length, goals, times, what else is shown, and the first noise, in this order."""
         options = self.options
         count = options.num_hints
         length = self._lengths[-1]
@@ -157,16 +198,48 @@ class TMazeRules(BatchedRules):
             bits_N: Any = np.array([seed >> hint & 1 for hint in range(count)])
         else:
             bits_N = rng.integers(0, 2, size=count)
-        times_N = np.arange(count)
-        if options.hint_time == "random":
-            times_N = np.sort(rng.choice(length - 1, size=count, replace=False))
         self.goals_BN[row] = 2 * bits_N - 1
-        self.hint_times_BN[row] = times_N
+        self.times_BS[row] = self._draw_times(length, rng)
+        self._draw_showings(row, rng)
         self.length_B[row] = length
         self.limit_B[row] = options.max_episode_steps or length + count + 1
         self.x_B[row] = self.y_B[row] = self.time_B[row] = self.question_B[row] = 0
         self.correct_B[row], self.ended_B[row] = True, False
-        self._draw_noise(row, rng)
+        self._noise.draw(row, rng)
+
+    def _draw_times(self, length: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+        """The times of the showings, shape [S]: those of hints and replacements in rising order."""
+        options = self.options
+        count, told = options.num_hints, options.num_hints + options.replacements
+        if options.hint_time == "random":
+            times_S = rng.choice(length - 1, size=options.num_showings, replace=False)
+        else:
+            times_S = np.arange(options.num_showings)
+            if options.num_showings > count:
+                later = rng.choice(
+                    length - 1 - count, size=options.num_showings - count, replace=False
+                )
+                times_S[count:] = count + later
+        times_S[:told] = np.sort(times_S[:told])
+        return times_S
+
+    def _draw_showings(self, row: int, rng: np.random.Generator) -> None:
+        """What the showings say; draws only for what the options add to a hint per question."""
+        options = self.options
+        count, told = options.num_hints, options.num_hints + options.replacements
+        items_S, sides_S = self.items_BS[row], self.sides_BS[row]
+        items_S[:count] = np.arange(count)
+        if options.named_hints:
+            items_S[:count] = rng.permutation(count)
+        if options.num_showings > count:
+            items_S[count:told] = rng.integers(count, size=options.replacements)
+            sides_S[:] = 2 * rng.integers(0, 2, size=options.num_showings) - 1
+        # The goals are drawn apart, so that they can be balanced; the last hint tells them.
+        last_N = np.empty(count, dtype=np.int64)
+        last_N[items_S[:told]] = np.arange(told)  # of equal indices the last one stays
+        sides_S[last_N] = self.goals_BN[row]
+        items_S[:told] += 1
+        items_S[told:] = 0
 
     def step(self, actions_B: npt.NDArray[np.int64]) -> Transition:
         """Moves every running row; `actions_B` holds 0 right, 1 up, 2 left, 3 down."""
@@ -194,26 +267,24 @@ class TMazeRules(BatchedRules):
         rewards_B[truncated_B] = 0.0
         self.ended_B = self.ended_B | terminated_B | truncated_B
 
-        spent_B = running_B & (self.time_B % NOISE_BLOCK == 0)
-        if options.noise != "none" and spent_B.any():
-            for row in np.flatnonzero(spent_B).tolist():
-                self._draw_noise(row, self.generators[row])
+        self._noise.advance(self.time_B, running_B, self.generators)
         return Transition(rewards_B, terminated_B, truncated_B)
 
     def observe(self) -> npt.NDArray[np.float32]:
-        """The observations `[y, hint, flag, noise]`, float32 of shape [B, 4]."""
-        observations_BO = np.empty((self.num_rows, 4), dtype=np.float32)
+        """The observations, float32 of shape [B, 4], or [B, 5] with named hints."""
+        options = self.options
+        observations_BO = np.empty((self.num_rows, 4 + options.named_hints), dtype=np.float32)
         asked_B = (self.x_B == self.length_B - 1) & (self.y_B == 0)
+        shown_BS = self.times_BS == self.time_B[:, None]
         observations_BO[:, 0] = self.y_B
-        observations_BO[:, 1] = self.hint()
+        observations_BO[:, 1] = (shown_BS * self.sides_BS).sum(axis=1)
         observations_BO[:, 2] = np.where(asked_B, self.question_B + 1, 0)
-        observations_BO[:, 3] = self._noise[self._rows, self.time_B % NOISE_BLOCK]
+        observations_BO[:, 3] = self._noise.at(self.time_B)
+        if options.distractors:  # they come before the junction, so no question is hidden
+            observations_BO[(shown_BS & (self.items_BS == 0)).any(axis=1), 2] = -1
+        if options.named_hints:
+            observations_BO[:, 4] = (shown_BS * self.items_BS).sum(axis=1)
         return observations_BO
-
-    def hint(self) -> npt.NDArray[np.int64]:
-        """The hint shown now: +1, -1, or 0 where none is; shape [B]."""
-        shown_BN = self.hint_times_BN == self.time_B[:, None]
-        return np.asarray((shown_BN * self.goals_BN).sum(axis=1))
 
     def hidden(self) -> dict[str, Any]:
         """The side of each goal, in the order in which the junction asks for them."""
@@ -233,27 +304,22 @@ class TMazeRules(BatchedRules):
     def render(self, row: int, mode: str) -> str | npt.NDArray[np.uint8]:
         """Draws one row, as text (`ansi`) or as a picture (`rgb_array`)."""
         question = min(int(self.question_B[row]), self.options.num_hints - 1)
+        seen_O = self.observe()[row]
         scene = Scene(
             length=int(self.length_B[row]),
             longest=self.options.corridor_length,
             x=int(self.x_B[row]),
             y=int(self.y_B[row]),
             time=int(self.time_B[row]),
-            hint=int(self.hint()[row]),
+            hint=int(seen_O[1]),
             goal=int(self.goals_BN[row, question]),
             question=question + 1,
             num_hints=self.options.num_hints,
             success=bool(self.end_info()["success"][row]) if self.y_B[row] else None,
+            item=int(seen_O[4]) if self.options.named_hints else 0,
+            distractor=bool(seen_O[2] < 0),
         )
         return as_text(scene) if mode == "ansi" else as_picture(scene)
-
-    def _draw_noise(self, row: int, rng: np.random.Generator | None) -> None:
-        if self.options.noise == "none" or rng is None:
-            return
-        if self.options.noise == "discrete":
-            self._noise[row] = rng.integers(-1, 2, size=NOISE_BLOCK, dtype=np.int8)
-        else:
-            self._noise[row] = rng.uniform(-1.0, 1.0, size=NOISE_BLOCK)
 
 
 class TMazeEnv(BatchedEnv):
@@ -286,7 +352,7 @@ class TMazeOracle:
         """Returns the actions of all rows.
 
         Args:
-            observations_BO: The observations, shape [B, 4].
+            observations_BO: The observations, shape [B, 4] or [B, 5].
             reset_B: True where the observation is the first of an episode.
         """
         num_rows = len(observations_BO)
@@ -294,14 +360,19 @@ class TMazeOracle:
             self._hints_BN = np.zeros((num_rows, 1), dtype=np.int64)
             self._count_B = np.zeros(num_rows, dtype=np.int64)
         self._count_B = np.where(reset_B, 0, self._count_B)
-        told = np.flatnonzero(observations_BO[:, 1])
+        told = np.flatnonzero((observations_BO[:, 1] != 0) & (observations_BO[:, 2] >= 0))
         if told.size:
-            if self._count_B[told].max() >= self._hints_BN.shape[1]:
-                self._hints_BN = np.pad(self._hints_BN, ((0, 0), (0, self._hints_BN.shape[1])))
-            self._hints_BN[told, self._count_B[told]] = np.sign(observations_BO[told, 1])
-            self._count_B[told] += 1
+            if observations_BO.shape[1] > 4:
+                place = observations_BO[told, 4].astype(np.int64) - 1
+            else:  # hints without a name come in the order of the questions
+                place = self._count_B[told]
+            missing = int(place.max()) + 1 - self._hints_BN.shape[1]
+            if missing > 0:
+                self._hints_BN = np.pad(self._hints_BN, ((0, 0), (0, missing)))
+            self._hints_BN[told, place] = np.sign(observations_BO[told, 1])
+            self._count_B[told] = np.maximum(self._count_B[told], place + 1)
         actions_B = np.full(num_rows, RIGHT, dtype=np.int64)
-        asked = np.flatnonzero(observations_BO[:, 2])
+        asked = np.flatnonzero(observations_BO[:, 2] > 0)
         if asked.size:
             question = observations_BO[asked, 2].astype(np.int64) - 1
             known = question < self._count_B[asked]

@@ -36,6 +36,8 @@ class Scene:
     question: int  # its number, from 1
     num_hints: int
     success: bool | None  # None while the episode runs
+    item: int = 0  # the question that the hint is for, from 1; 0 if it does not say
+    distractor: bool = False  # whether the hint means nothing
 
     @property
     def window(self) -> range:
@@ -70,6 +72,10 @@ def as_text(scene: Scene) -> str:
         ]
     hint = {1: "up", -1: "down", 0: "-"}[scene.hint]
     status = f"step {scene.time}  cell {scene.x + 1}/{scene.length}  hint {hint}"
+    if scene.item and scene.num_hints > 1:
+        status += f" for {scene.item}"
+    if scene.distractor:
+        status += " (means nothing)"
     if scene.num_hints > 1:
         status += f"  question {scene.question}/{scene.num_hints}"
     if scene.success is not None:
@@ -81,8 +87,9 @@ def as_picture(scene: Scene) -> npt.NDArray[np.uint8]:
     """Draws the maze in colour, uint8 of shape [height, width, 3].
 
     The goal's arm is green, the other red; the agent is a blue disc, with an amber ring and an
-    arrow while it is shown a hint. The bar below says how much of the corridor is behind it. With
-    several hints, dots above count the answers.
+    arrow while it is shown a hint; the ring is dark if the hint means nothing. The bar below says
+    how much of the corridor is behind it. With several hints, dots above count the answers, and a
+    hint that says which question it is for lights that dot in amber.
     """
     shown = min(scene.longest, WINDOW)
     height, width = 5 * CELL + CELL // 2, (shown + 2) * CELL
@@ -97,7 +104,7 @@ def as_picture(scene: Scene) -> npt.NDArray[np.uint8]:
     centre_y = (2 - scene.y + 0.5) * CELL
     centre_x = (scene.x - cells[0] + 1.5) * CELL
     if scene.hint:
-        _disc(image, centre_y, centre_x, 0.46 * CELL, HINT)
+        _disc(image, centre_y, centre_x, 0.46 * CELL, TRACK if scene.distractor else HINT)
     _disc(image, centre_y, centre_x, 0.34 * CELL, AGENT)
     if scene.hint:
         _arrow(image, centre_y, centre_x, 0.2 * CELL, scene.hint)
@@ -107,6 +114,7 @@ def as_picture(scene: Scene) -> npt.NDArray[np.uint8]:
         answered = scene.num_hints if scene.success is not None else scene.question - 1
         for number in range(min(scene.num_hints, 2 * shown)):
             colour = INK if number < answered else TRACK
+            colour = HINT if number + 1 == scene.item else colour
             _disc(image, 0.5 * CELL, (1.25 + 0.5 * number) * CELL, 0.16 * CELL, colour)
     top, left, right = int(4.5 * CELL), CELL, width - CELL
     image[top : top + 4, left:right] = TRACK

@@ -22,8 +22,9 @@ ValveKind: TypeAlias = Literal[
     "gru",
     "lstm",
     "none",
-    "quantized_gate",
+    "retaining",
 ]
+GateKind: TypeAlias = Literal["component", "hard_component", "token", "hard_token", "none"]
 Activation: TypeAlias = Literal["relu", "leaky_relu", "elu", "tanh", "identity"]
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -42,7 +43,7 @@ class ValveConfig:
     kind: ValveKind = "cross_attention"
     """How old memory M and written memory W make the next one. cross_attention: M queries W (RATE's
     default); cross_attention_reversed: W queries M; gate: the gate of GTrXL; gru and lstm: one cell
-    step; none: W replaces M (RMT); quantized_gate: ternary memory that a gated cross-attention
+    step; none: W replaces M (RMT); retaining: a memory of a few levels that a gated cross-attention
     changes, and that is otherwise copied bit for bit."""
 
     num_heads: int = 4
@@ -54,19 +55,28 @@ class ValveConfig:
     dropout: float = 0.0
     """Dropout of the cross-attention's weights, in training only."""
 
+    levels: int = 3
+    """retaining: values that a component can have, evenly spaced from -1 to 1; 0 for any value."""
+
+    gate: GateKind = "component"
+    """retaining: what decides how much is written. component: one gate a component; token: one a
+    memory token; the hard ones close exactly, where the others come near zero at best; none: all is
+    written anew."""
+
     dither: float = 0.25
-    """quantized_gate: half-width of the uniform noise added before rounding, in training only and
-    in half of the rows; it pushes held values away from the edge where rounding would flip them."""
+    """retaining: half-width of the uniform noise added before rounding, in distances between
+    levels (of three, without any), in training only and in half of the rows; it pushes held values
+    away from the edge where rounding would flip them."""
 
     cost: float = 0.1
-    """quantized_gate: weight of the mean change |M' - M| of a segment in the loss."""
+    """retaining: weight of the mean change |M' - M| of a segment in the loss."""
 
 
 class Valve(nn.Module):
     """Makes the next memory from the old one and from what the write tokens hold.
 
-    Source: RATE (arXiv 2306.09459), section 4 and appendix F.3 for the kinds; quantized_gate is
-    this library's.
+    Source: RATE (arXiv 2306.09459), section 4 and appendix F.3 for the kinds; retaining is this
+    library's.
 
     Args:
         config: The valve's settings.
@@ -82,11 +92,16 @@ class Valve(nn.Module):
         check_choice(config, "activation", ACTIVATIONS, "model.valve")
         check_positive(config, "num_heads", prefix="model.valve")
         check_probability(config, "dropout", prefix="model.valve")
+        check_choice(config, "gate", get_args(GateKind), "model.valve")
+        if config.levels < 0 or config.levels == 1:
+            raise ConfigError(
+                f"model.valve.levels must be 0 for any value, or at least 2, not {config.levels}"
+            )
         self.config = config
         self.kind = config.kind
         self.activation = ACTIVATIONS[config.activation]()
         self.carry_width = width if config.kind == "lstm" else 0
-        if config.kind in ("cross_attention", "cross_attention_reversed", "quantized_gate"):
+        if config.kind in ("cross_attention", "cross_attention_reversed", "retaining"):
             if width % config.num_heads:
                 raise ConfigError(
                     f"model.valve.num_heads={config.num_heads} does not divide "
@@ -95,8 +110,8 @@ class Valve(nn.Module):
             self.attention = nn.MultiheadAttention(
                 width, config.num_heads, dropout=config.dropout, batch_first=True
             )
-        if config.kind == "quantized_gate":
-            self.openness = nn.Linear(2 * width, width)
+        if config.kind == "retaining" and config.gate != "none":
+            self.openness = nn.Linear(2 * width, 1 if "token" in config.gate else width)
             nn.init.zeros_(self.openness.bias)
         elif config.kind == "gate":
             self.gate = Gate(width)
@@ -107,8 +122,8 @@ class Valve(nn.Module):
 
     def initial(self, parameter_MD: Tensor) -> Tensor:
         """Returns the first memory, [M, D], from the parameter that stands for it."""
-        if self.kind == "quantized_gate":
-            return round_straight_through(torch.tanh(parameter_MD))
+        if self.kind == "retaining":
+            return round_straight_through(torch.tanh(parameter_MD), self.config.levels)
         return parameter_MD
 
     def forward(
@@ -128,8 +143,8 @@ class Valve(nn.Module):
             return self._attend(memory_BMD, written), carry_BMC
         if self.kind == "cross_attention_reversed":
             return self._attend(written, memory_BMD), carry_BMC
-        if self.kind == "quantized_gate":
-            return self._quantized(memory_BMD, written), carry_BMC
+        if self.kind == "retaining":
+            return self._retaining(memory_BMD, written), carry_BMC
         if self.kind == "gate":
             return self.gate(memory_BMD, written), carry_BMC
         batch, tokens, width = memory_BMD.shape
@@ -141,28 +156,59 @@ class Valve(nn.Module):
 
     def regularizer(self, memory_BMD: Tensor, next_memory_BMD: Tensor) -> Tensor | None:
         """The cost of changing the memory over one segment, [B]; None for kinds without one."""
-        if self.kind != "quantized_gate" or self.config.cost == 0:
+        if self.kind != "retaining" or self.config.cost == 0:
             return None
         return self.config.cost * (next_memory_BMD - memory_BMD).abs().mean(dim=(1, 2))
 
     def _attend(self, query_BMD: Tensor, keys_BMD: Tensor) -> Tensor:
         return self.attention(query_BMD, keys_BMD, keys_BMD, need_weights=False)[0]
 
-    def _quantized(self, memory_BMD: Tensor, written_BMD: Tensor) -> Tensor:
-        # A held component is copied exactly while |gate * (candidate - memory)| < 1/2: rounding
-        # takes the error away at every segment, so errors cannot add up over a long episode.
+    def _retaining(self, memory_BMD: Tensor, written_BMD: Tensor) -> Tensor:
+        # A held component is copied exactly while |gate * (candidate - memory)| is below half the
+        # distance between levels: rounding takes the error away at every segment, so errors cannot
+        # add up over a long episode.
+        levels, dither = self.config.levels, self.config.dither
         candidate = self._attend(memory_BMD, written_BMD)
-        gate = torch.sigmoid(self.openness(torch.cat([memory_BMD, candidate], dim=-1)))
-        x = (1 - gate) * memory_BMD + gate * torch.tanh(candidate)
-        if self.training and self.config.dither > 0:
-            noise = torch.empty_like(x).uniform_(-self.config.dither, self.config.dither)
+        gate = self._gate(torch.cat([memory_BMD, candidate], dim=-1))
+        x = memory_BMD + gate * (torch.tanh(candidate) - memory_BMD)
+        if self.training and dither > 0:
+            half = dither * (spacing(levels) if levels else 1.0)
+            noise = torch.empty_like(x).uniform_(-half, half)
             # Half of the rows go without. If all had noise, a cheap code would be to leave values
             # near the edge and let the noise flip some of them: fine in training, gone when acting.
             x = x + noise * torch.randint(2, (x.shape[0], 1, 1), device=x.device)
-        return round_straight_through(x)
+        return round_straight_through(x, levels)
+
+    def _gate(self, evidence_BMG: Tensor) -> Tensor:
+        """How far the memory is moved towards the candidate, from 0 to 1."""
+        if self.config.gate == "none":
+            return evidence_BMG.new_ones(())
+        gate = torch.sigmoid(self.openness(evidence_BMG))
+        if self.config.gate.startswith("hard"):
+            # Stretched, so that it is exactly zero below 1/12 (Louizos et al. 2018, 1712.01312).
+            gate = (1.2 * gate - 0.1).clamp(0.0, 1.0)
+        return gate
 
 
-def round_straight_through(x: Tensor) -> Tensor:
-    """Rounds to {-1, 0, 1}; the gradient passes as if only the clipping had been done."""
+def spacing(levels: int) -> float:
+    """The distance between neighbours of so many levels from -1 to 1."""
+    return 2.0 / (levels - 1)
+
+
+def round_straight_through(x: Tensor, levels: int = 3) -> Tensor:
+    """Rounds to evenly spaced levels; the gradient passes as if only the clipping had been done.
+
+    Args:
+        x: Values.
+        levels: How many levels there are from -1 to 1; 0 to clip only.
+    """
     clipped = x.clamp(-1.0, 1.0)
-    return clipped + (clipped.round() - clipped).detach()
+    if levels == 0:
+        return clipped
+    step = spacing(levels)
+    if levels % 2:
+        rounded = (clipped / step).round() * step
+    else:  # the levels lie half-way between multiples; at 1 itself the next one would be outside
+        rounded = ((clipped / step).floor() + 0.5).clamp(max=(levels - 1) / 2) * step
+    # In this order the value is a level exactly: what is added is zero.
+    return rounded.detach() + (clipped - clipped.detach())

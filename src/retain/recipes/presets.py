@@ -65,7 +65,7 @@ def model_config(
         from retain.nn.valve import ValveConfig
 
         # The memory tokens alone carry what is to be remembered.
-        valve = ValveConfig(kind="quantized_gate", activation="identity")
+        valve = ValveConfig(kind="retaining", activation="identity")
         wanted |= {"cache_length": 0, "feed_forward": None, "valve": valve}
     return config_class(width=width, **{k: v for k, v in wanted.items() if k in known})
 

@@ -34,7 +34,7 @@ def rate(
     from retain.models.rate import RATEConfig
     from retain.nn.valve import ValveConfig
 
-    valve = ValveConfig(kind="quantized_gate", activation="identity")
+    valve = ValveConfig(kind="retaining", activation="identity")
     model = RATEConfig(**SIZE, context_length=context_length, num_memory_tokens=5, valve=valve)
     return _run("tmaze/rate", model, num_segments, lengths)
 

@@ -1,0 +1,237 @@
+"""Whole segments read from given memories: the map from one memory to the next.
+
+A memory is what a model's state keeps when a segment has ended: its slots, its carries and its
+clocks. Its caches are filled with NaN before the next segment is read, so that a model that looks
+at them does not pass for one whose memory is all it has.
+
+Axes: B rows, T steps, N memories, F numbers of a memory.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from retain.agents.sequence_policy import SequencePolicy
+from retain.memory import MemoryState
+
+Array = npt.NDArray[Any]
+KEPT = ("slots", "carry", "clock")
+
+
+class Refusal(Exception):  # noqa: N818 (a finding, not an error)
+    """Why there is no certificate; found on the way."""
+
+    def __init__(self, reason: str, witness: dict[str, Any] | None = None):
+        super().__init__(reason)
+        self.reason, self.witness = reason, witness
+
+
+def kept(state: MemoryState, kinds: tuple[str, ...] = KEPT) -> list[Tensor]:
+    """Returns the tensors of a state's fields of some kinds, in a fixed order."""
+    tensors: list[Tensor] = []
+    for field in dataclasses.fields(state):
+        if field.metadata["kind"] in kinds:
+            value = getattr(state, field.name)
+            tensors += value if isinstance(value, tuple) else (value,)
+    return tensors
+
+
+def numbers(state: MemoryState) -> npt.NDArray[np.float64]:
+    """Returns what slots and carries hold, [B, F]."""
+    parts = [t.detach().double().flatten(1).cpu().numpy() for t in kept(state, ("slots", "carry"))]
+    return np.concatenate(parts, axis=1) if parts else np.zeros((state.batch_size, 0))
+
+
+class Memories:
+    """Different memories, numbered in the order in which they were found.
+
+    Args:
+        policy: Its model gives the shape of a state.
+        most: More than this are refused.
+    """
+
+    def __init__(self, policy: SequencePolicy, most: int):
+        self.policy, self.most = policy, most
+        self.numbers_of: dict[bytes, int] = {}
+        self.parts: list[list[Tensor]] = []
+
+    def __len__(self) -> int:
+        return len(self.numbers_of)
+
+    def add(self, state: MemoryState) -> npt.NDArray[np.int64]:
+        """Returns the numbers of the rows' memories, [B]; gives new ones a number.
+
+        Raises:
+            Refusal: If there are too many.
+        """
+        tensors = [tensor + 0 for tensor in kept(state)]  # makes -0.0 the 0.0 that it equals
+        rows = np.concatenate([_bytes(tensor) for tensor in tensors], axis=1)
+        found = np.empty(len(rows), dtype=np.int64)
+        for row, content in enumerate(rows):
+            key = content.tobytes()
+            if key not in self.numbers_of:
+                if len(self) == self.most:
+                    raise Refusal(
+                        f"the memory entered no finite set: more than {self.most} reached"
+                    )
+                self.numbers_of[key] = len(self)
+                self.parts.append([tensor[row].clone() for tensor in tensors])
+            found[row] = self.numbers_of[key]
+        return found
+
+    def find(self, state: MemoryState) -> npt.NDArray[np.int64]:
+        """Returns the numbers of the rows' memories, [B]; -1 for those that are not known."""
+        known = Memories(self.policy, most=state.batch_size)
+        which = known.add(state)
+        table = np.array([self.numbers_of.get(key, -1) for key in known.numbers_of])
+        return table[which]
+
+    def state(self, which: npt.NDArray[np.int64]) -> MemoryState:
+        """Returns a state with the memories of these numbers, whose caches hold nothing."""
+        with torch.inference_mode():
+            empty = self.policy.model.initial_state(len(which))
+        columns = iter(range(len(self.parts[0])))
+
+        def filled(kind: str, value: Any) -> Any:
+            if isinstance(value, tuple):
+                return tuple(filled(kind, tensor) for tensor in value)
+            if kind != "cache":
+                column = next(columns)
+                return torch.stack([self.parts[number][column] for number in which])
+            if not value.is_floating_point():
+                return value
+            nan = torch.full((1,), torch.nan, dtype=value.dtype, device=value.device)
+            return nan.expand(value.shape)
+
+        changed = {
+            field.name: filled(field.metadata["kind"], getattr(empty, field.name))
+            for field in dataclasses.fields(empty)
+        }
+        return dataclasses.replace(empty, **changed)
+
+
+def _bytes(tensor: Tensor) -> npt.NDArray[np.uint8]:
+    return np.ascontiguousarray(tensor.reshape(len(tensor), -1).cpu().numpy()).view(np.uint8)
+
+
+@dataclasses.dataclass(frozen=True)
+class Read:
+    """What came of reading steps."""
+
+    action_BT: Array
+    """The actions that the policy takes there, given its own earlier ones."""
+    gap: float
+    """The smallest lead of the best action over the second best."""
+    after: MemoryState
+
+
+class Reader:
+    """Reads steps as the policy would live them, and keeps count.
+
+    Args:
+        policy: The policy, in evaluation mode.
+    """
+
+    def __init__(self, policy: SequencePolicy):
+        self.policy = policy
+        self.device = next(policy.parameters()).device
+        self.dtype = next(policy.parameters()).dtype
+        self.margin: float | None = None
+        """The smallest distance to an edge of rounding so far; None: no valve says."""
+
+    @torch.inference_mode()
+    def read(
+        self,
+        state: MemoryState,
+        observation_BT: Array,
+        return_to_go_BT: Array,
+        action_BT: Array,
+        *,
+        given: int = 0,
+        pieces: int | None = None,
+    ) -> Read:
+        """Reads steps in which the policy takes its own actions.
+
+        Args:
+            state: The memories to start from.
+            observation_BT: What is seen.
+            return_to_go_BT: What is asked for.
+            action_BT: A guess at the actions, corrected until the policy agrees.
+            given: How many actions at the end are as given, whatever the policy would do.
+            pieces: Steps of a call; None: all at once.
+        """
+        observation, returns = self._floats(observation_BT), self._floats(return_to_go_BT)
+        action = torch.as_tensor(action_BT, device=self.device)
+        length = action.shape[1]
+        own = length - given
+        # A wrong guess can mislead later steps alone, so every pass mends one step at least.
+        for _ in range(length + 1):
+            prediction, after = self._pass(state, observation, returns, action, pieces or length)
+            chosen = self.policy.head.choose(prediction, sample=False)
+            if torch.equal(chosen[:, :own], action[:, :own]):
+                break
+            action = torch.cat([chosen[:, :own], action[:, own:]], dim=1)
+        best = prediction.topk(2, dim=-1).values if prediction.shape[-1] > 1 else None
+        gap = float((best[..., 0] - best[..., 1]).min()) if best is not None else float("inf")
+        return Read(chosen.cpu().numpy(), gap, after)
+
+    def _pass(
+        self, state: MemoryState, observation: Tensor, returns: Tensor, action: Tensor, pieces: int
+    ) -> tuple[Tensor, MemoryState]:
+        predictions = []
+        for start in range(0, action.shape[1], pieces):
+            span = slice(start, start + pieces)
+            batch = {
+                "observation": observation[:, span],
+                "return_to_go": returns[:, span],
+                "action": action[:, span],
+            }
+            prediction, state = self.policy.predict(batch, state)
+            predictions.append(prediction)
+        whole = torch.cat(predictions, dim=1)
+        if not bool(torch.isfinite(whole).all()):
+            raise Refusal(
+                "the model carries more than its memory from segment to segment: it reads what it "
+                "has cached of earlier ones"
+            )
+        return whole, state
+
+    def _floats(self, array: Array) -> Tensor:
+        tensor = torch.as_tensor(np.ascontiguousarray(array), device=self.device)
+        return tensor.to(self.dtype) if tensor.is_floating_point() else tensor
+
+    @contextmanager
+    def measured(self) -> Iterator[None]:
+        """Notes how near the valve came to an edge of rounding, where it says so.
+
+        A module may have a method ``edge_distance``, called with what its ``forward`` was called
+        with, that returns the distance of the nearest value to an edge for each row, [B], or None.
+        """
+
+        def note(module: nn.Module, arguments: tuple[Any, ...]) -> None:
+            distance = module.edge_distance(*arguments)  # type: ignore[operator]
+            if distance is not None:
+                least = float(distance.min())
+                self.margin = least if self.margin is None else min(self.margin, least)
+
+        modules = [m for m in self.policy.modules() if callable(getattr(m, "edge_distance", None))]
+        handles = [module.register_forward_pre_hook(note) for module in modules]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+
+def in_double(policy: SequencePolicy) -> SequencePolicy:
+    """Returns a copy of a policy that reckons in double precision."""
+    return copy.deepcopy(policy).double().eval()

@@ -1,0 +1,101 @@
+"""Associative recall: pairs of keys and values, a long gap, questions by key.
+
+Training sequences are N segments of K steps; the data are the oracle's episodes, none longer than
+N * K steps. The pairs are shown at random steps of the first K / 2, and the gap is drawn from 0 up,
+so some episodes are over within a segment. The curriculum begins with these: to find a value by its
+key is then learned by attention alone, and carrying it over segments after that. The models are
+those of the T-Maze's recipes.
+
+torch is imported inside the functions, so that listing the recipes costs nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from retain.core.errors import ConfigError
+from retain.recipes import RECIPES, tmaze
+from retain.recipes.presets import check_size
+
+if TYPE_CHECKING:
+    from retain.memory import ModelConfig
+    from retain.training.config import RunConfig
+
+GAPS = (10, 100, 1000, 10000)
+
+
+@RECIPES.register("associative_recall/rate")
+def rate(
+    *,
+    context_length: int = 10,
+    num_segments: int = 3,
+    num_pairs: int = 2,
+    num_keys: int = 8,
+    num_values: int = 4,
+    replacements: int = 0,
+) -> RunConfig:
+    """RATE recalls values by their keys, over a gap."""
+    model = tmaze.rate(context_length=context_length).model
+    task = {"num_pairs": num_pairs, "num_keys": num_keys, "num_values": num_values}
+    return _run("associative_recall/rate", model, num_segments, task, replacements)
+
+
+@RECIPES.register("associative_recall/elmur")
+def elmur(
+    *,
+    context_length: int = 10,
+    num_segments: int = 3,
+    num_pairs: int = 2,
+    num_keys: int = 8,
+    num_values: int = 4,
+    replacements: int = 0,
+) -> RunConfig:
+    """ELMUR recalls values by their keys, over a gap."""
+    model = tmaze.elmur(context_length=context_length).model
+    task = {"num_pairs": num_pairs, "num_keys": num_keys, "num_values": num_values}
+    return _run("associative_recall/elmur", model, num_segments, task, replacements)
+
+
+def _run(
+    name: str, model: ModelConfig, num_segments: int, task: dict[str, Any], replacements: int
+) -> RunConfig:
+    from retain.collection import CollectConfig
+    from retain.evaluation import EnvironmentConfig, EvaluationConfig
+    from retain.training.config import DataConfig, RunConfig, TrainConfig
+
+    for size, value in (("context_length", model.context_length), ("num_segments", num_segments)):
+        check_size(size, value)
+    pairs = task["num_pairs"]
+    # Pairs that need more steps than half a segment has fill the first ones.
+    store_steps = max(model.context_length // 2, pairs + replacements)
+    longest = model.context_length * num_segments - store_steps - pairs
+    if longest < 0:
+        raise ConfigError(
+            f"{num_segments} segments of {model.context_length} steps are too few for "
+            f"{store_steps} steps that show pairs and {pairs} that ask for them; give more "
+            "segments or longer ones"
+        )
+    kwargs = {**task, "replacements": replacements, "store_steps": store_steps, "gap": longest}
+    env_id = "retain/AssociativeRecall-v0"
+    collect = CollectConfig(
+        env_id=env_id, env_kwargs={**kwargs, "min_gap": 0}, policy="expert", episodes=4000
+    )
+    return RunConfig(
+        recipe=name,
+        environment=EnvironmentConfig(id=env_id, kwargs=kwargs),
+        data=DataConfig(collect=collect, num_segments=num_segments),
+        model=model,
+        # One thread, as for the T-Maze.
+        train=TrainConfig(
+            updates=1500,
+            batch_size=64,
+            schedule="cosine",
+            # It needs episodes that fit into one segment.
+            curriculum=store_steps + pairs <= model.context_length,
+            evaluate_every=300,
+            num_threads=1,
+        ),
+        evaluation=EvaluationConfig(
+            parameter="gap", values=GAPS, values_in_training=(longest, 10 * longest + 10)
+        ),
+    )
