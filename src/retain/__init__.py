@@ -20,6 +20,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Agent": "retain.api",
     "evaluate": "retain.api",
+    "inspect": "retain.api",
     "list_datasets": "retain.api",
     "list_models": "retain.api",
     "list_recipes": "retain.api",
@@ -47,6 +48,7 @@ __all__ = [
     "collect",
     "dataset_info",
     "evaluate",
+    "inspect",
     "list_datasets",
     "list_models",
     "list_recipes",
@@ -62,6 +64,7 @@ if TYPE_CHECKING:
     from retain.api import (
         Agent,
         evaluate,
+        inspect,
         list_datasets,
         list_models,
         list_recipes,

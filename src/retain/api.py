@@ -164,6 +164,69 @@ def evaluate(
     return records
 
 
+def inspect(
+    run: Run | str | Path,
+    *,
+    value: Scalar | None = None,
+    kwargs: dict[str, Any] | None = None,
+    episodes: int = 64,
+    seed: int | None = None,
+    shown: int = 0,
+    checkpoint: str = "last",
+    device: str = "cpu",
+    output: str | Path | None = None,
+) -> dict[str, Any]:
+    """Lets a run act, looks at its memory, and writes what is found.
+
+    Args:
+        run: The run, or its folder.
+        value: Value of the option that the run's evaluations vary; by default the last of those
+            evaluated during training.
+        kwargs: Further options of the environment.
+        episodes: Episodes, played at once.
+        seed: Seed of the first; by default that of the run's evaluations.
+        shown: Number of the episode whose changes are explained.
+        checkpoint: ``last``, ``best`` or the name of a checkpoint's folder.
+        device: Where the policy runs.
+        output: Folder to write to; by default ``inspection`` in the run's folder.
+
+    Returns:
+        The record; docs/inspect.md lists its fields.
+
+    Raises:
+        ConfigError: If the run's model has no memory, or a number cannot be used.
+    """
+    from retain.inspection.output import write
+    from retain.inspection.summary import inspect_policy
+
+    run = _as_run(run)
+    settings, environment = run.config.evaluation, run.config.environment
+    options: dict[str, Any] = dict(environment.kwargs)
+    if value is not None and settings.parameter is None:
+        raise ConfigError("a value was given, but the run's evaluations vary no option")
+    if value is None and settings.values_in_training:
+        value = settings.values_in_training[-1]
+    if value is not None and settings.parameter is not None:
+        options[settings.parameter] = value
+    options |= kwargs or {}
+    policy = run.load(checkpoint, device)
+    found = inspect_policy(
+        policy,
+        replace(environment, kwargs=options),
+        window=run.config.model.context_length,
+        episodes=episodes,
+        seed=settings.seed if seed is None else seed,
+        shown=shown,
+    )
+    about = {
+        "run": run.name,
+        "model": run.config.model.registered_name,
+        "agent": run.config.agent.registered_name,
+        "checkpoint": checkpoints.step_of(checkpoints.find(run.folder, checkpoint)),
+    }
+    return write(found, run.folder / "inspection" if output is None else Path(output), about)
+
+
 def load(run: Run | str | Path, *, checkpoint: str = "last", device: str = "cpu") -> Agent:
     """Returns the agent of a run, ready to act.
 

@@ -17,6 +17,7 @@ COMMANDS = {
     "train": "train a recipe",
     "resume": "go on with a run that was stopped",
     "evaluate": "let a run act, and record how it did",
+    "inspect": "see the memory of a run: what changes it, what it holds, why it forgets",
     "plot": "draw success against length, learning curves, heat maps",
     "collect": "collect a dataset",
     "list": "list recipes, models, environments, datasets, runs",

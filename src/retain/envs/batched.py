@@ -105,6 +105,13 @@ class BatchedRules(ABC):
         """What `info` says in addition when an episode has just ended; arrays of shape [B]."""
         return {}
 
+    def hidden(self) -> dict[str, Array]:
+        """What a player has to remember, by name; whole numbers of shape [B].
+
+        It is told to nobody who plays: `retain inspect` asks whether a memory holds it.
+        """
+        return {}
+
     def render(self, row: int, mode: str) -> str | npt.NDArray[np.uint8]:
         """Draws one row."""
         raise NotImplementedError
@@ -306,6 +313,10 @@ class BatchedVectorEnv(_Family, gym.vector.VectorEnv[Array, Any, Array]):
         if row_info:
             self._infos(infos, row_info, np.ones(self.num_envs, dtype=np.bool_))
         return self.rules.observe(), rewards_B, terminated_B, truncated_B, infos
+
+    def hidden(self) -> dict[str, Array]:
+        """What the players of the present episodes have to remember; see `BatchedRules.hidden`."""
+        return self.rules.hidden()
 
     def render(self) -> tuple[Any, ...] | None:
         """One picture per row, in the form of the `render_mode` given to the constructor."""

@@ -166,6 +166,10 @@ class CreditTMazeRules(FixedHorizonRules):
         """The observations `[junction, side]`, float32 of shape [B, 2]."""
         return self._observations_SO.take(self.state_B, axis=0)
 
+    def hidden(self) -> dict[str, npt.NDArray[np.int64]]:
+        """The side of the goal."""
+        return {"goal": np.where(self.state_B < self.states_per_goal, -1, 1)}
+
     def render(self, row: int, mode: str) -> str | npt.NDArray[np.uint8]:
         """Draws one row, as text (`ansi`) or as a picture (`rgb_array`)."""
         state = int(self.state_B[row])

@@ -70,6 +70,10 @@ class KeyToDoorRules(RoomRules):
             self.boards_BC[self._flash_B, INDICATOR_CELL] = BORDER
             self._flash_B[:] = False
 
+    def hidden(self) -> dict[str, npt.NDArray[np.int64]]:
+        """Whether the player has taken the key."""
+        return {"key": (self.plans_B3C[:, REWARD, self._DOOR] == DOOR).astype(np.int64)}
+
     def _happen(
         self, rows_R: Rows, found_R: npt.NDArray[np.uint8], rewards_B: npt.NDArray[np.float64]
     ) -> None:

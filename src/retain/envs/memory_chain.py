@@ -181,6 +181,10 @@ class BitsRules(FixedHorizonRules):
         self._present_BO[:, 0] = self._clock_A.take(self.ages(), mode="clip")
         return self._present_BO.copy()
 
+    def hidden(self) -> dict[str, Any]:
+        """The bits."""
+        return {f"bit {n}": bits_B.astype(np.int64) for n, bits_B in enumerate(self.bits_BN.T)}
+
     def render(self, row: int, mode: str) -> str:
         """Draws one row in a line of text (`ansi`)."""
         clock, query, *shown = self.observe()[row]
@@ -236,6 +240,10 @@ class DistributedMemoryRules(BitsRules):
         clock_A = np.arange(options.memory_length + 1)
         shown_AN = clock_A[:, None] == np.array(options.times)
         super().__init__(options, num_rows, clock_A, shown_AN, np.zeros_like(clock_A, np.bool_))
+
+    def hidden(self) -> dict[str, Any]:
+        """The bits, and what is asked for: whether most of them are up."""
+        return {"majority": self.answer_B.astype(np.int64), **super().hidden()}
 
     def draw(self, rows: Rows) -> None:
         """The words give the bits."""

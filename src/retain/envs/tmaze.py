@@ -286,6 +286,13 @@ class TMazeRules(BatchedRules):
             observations_BO[:, 4] = (shown_BS * self.items_BS).sum(axis=1)
         return observations_BO
 
+    def hidden(self) -> dict[str, Any]:
+        """The side of each goal, in the order in which the junction asks for them."""
+        goals_NB = self.goals_BN.T.copy()
+        if len(goals_NB) == 1:
+            return {"goal": goals_NB[0]}
+        return {f"goal {number}": goal_B for number, goal_B in enumerate(goals_NB, start=1)}
+
     def row_info(self) -> dict[str, Any]:
         """The corridor's length in this episode."""
         return {"corridor_length": self.length_B}

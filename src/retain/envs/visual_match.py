@@ -89,6 +89,10 @@ class VisualMatchRules(RoomRules):
         self.plans_B3C[rows_R, EXPLORE, walls_R] = shown_R
         self.plans_B3C[rows_R[:, None], REWARD, self._OBJECTS] = OBJECT + colours_R3
 
+    def hidden(self) -> dict[str, npt.NDArray[np.int64]]:
+        """The colour that the wall shows: 0 red, 1 green, 2 blue."""
+        return {"colour": self.colours_B3[np.arange(self.num_rows), self.targets_B]}
+
     def _happen(
         self, rows_R: Rows, found_R: npt.NDArray[np.uint8], rewards_B: npt.NDArray[np.float64]
     ) -> None:

@@ -1,0 +1,156 @@
+"""`retain inspect RUN`: what the memory of a trained run does while it acts."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from retain.cli.options import environment_options
+
+
+@dataclasses.dataclass(kw_only=True)
+class Options:
+    """See the memory of a run: what changes it, how it drifts, what it holds, where tokens look.
+
+    The run acts in some episodes; a summary is printed, and inspection.json, inspection.npz and
+    figures are written.
+    """
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """The run's folder."""
+
+    value: int | None = None
+    """Value of the option that the run's recipe varies (of the T-Maze: the corridor's length); by
+    default the last of those evaluated during training."""
+
+    option: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """An option of the environment as NAME=VALUE; may be given several times."""
+
+    episodes: int = 64
+    """Episodes, played at once."""
+
+    seed: int | None = None
+    """Seed of the first episode; the others count up from it. None: that of the evaluations."""
+
+    shown: int = 0
+    """Number of the episode whose changes are explained."""
+
+    checkpoint: str = "last"
+    """last, best, or the name of a checkpoint's folder."""
+
+    device: str = "cpu"
+    """Where the policy runs."""
+
+    output: Path | None = None
+    """Folder for what is written; RUN/inspection if none."""
+
+
+def run(arguments: list[str]) -> None:
+    """Runs the command."""
+    options = tyro.cli(Options, args=arguments, prog="retain inspect")
+    from retain import api
+    from retain.cli.display import console
+    from retain.training.runs import Run
+
+    trained = Run(options.run)
+    folder = options.output or trained.folder / "inspection"
+    record = api.inspect(
+        trained,
+        value=options.value,
+        kwargs=environment_options(options.option),
+        episodes=options.episodes,
+        seed=options.seed,
+        shown=options.shown,
+        checkpoint=options.checkpoint,
+        device=options.device,
+        output=folder,
+    )
+    console.print(_table(trained.name, record))
+    for line in _notes(record):
+        console.print(line)
+    console.print(f"[bold]{record['verdict']}[/bold]")
+    console.print(f"written: {folder}: inspection.json, inspection.npz, {_list(record['figures'])}")
+
+
+def _table(title: str, record: dict[str, Any]) -> Any:
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", title_style="bold", show_header=False)
+    table.add_column()
+    table.add_column()
+    for name, text in _rows(record):
+        table.add_row(name, text)
+    return table
+
+
+def _rows(record: dict[str, Any]) -> list[tuple[str, str]]:
+    memory, drift = record["memory"], record["drift"]
+    kwargs = "  ".join(f"{name} {value}" for name, value in record["kwargs"].items())
+    first, last = record["seeds"]
+    fields = ", ".join(
+        f"{part['name']} {'x'.join(map(str, part['shape']))}" for part in memory["parts"]
+    )
+    levels = memory["levels"]
+    values = (
+        f"{len(levels)} values: {', '.join(f'{level:g}' for level in levels)}"
+        if levels
+        else "continuous"
+    )
+    steps = sum(record["lengths"]) / record["episodes"]
+    rows = [
+        ("environment", f"{record['environment']}  {kwargs}".strip()),
+        ("episodes", f"{record['episodes']} (seeds {first} to {last}), {steps:,.0f} steps each"),
+        (record["metric"], f"{record['mean']:.2f} ± {record['stderr']:.2f}"),
+        ("memory", f"{memory['components']} components ({fields}), {values}"),
+        (
+            "in use",
+            f"{memory['varying']} components differ between episodes at the end; "
+            f"{memory['different']} different memories",
+        ),
+        ("segments", f"{steps / record['window']:,.0f} of {record['window']} steps"),
+    ]
+    if drift["exact_share"] is not None:
+        change = drift["last_change"]
+        latest = f"latest change at step {change:,}" if change >= 0 else "no change at all"
+        rows.append(("copied exactly", f"{drift['exact_share']:.1%} of segments; {latest}"))
+        rows.append(
+            (
+                "drift",
+                f"{drift['to_previous'][-1]:.2g} a segment at the end; "
+                f"{drift['to_first'][-1]:.2g} away from the first segment's memory",
+            )
+        )
+    for name, found in record["probe"].items():
+        known = [a for a in found["accuracy"] if a is not None]
+        if known:
+            text = f"{known[min(1, len(known) - 1)]:.2f} after the first segment, {known[-1]:.2f} "
+            rows.append((f"probe: {name}", f"{text}at the last; chance {found['chance'][-1]:.2f}"))
+    for change in record["changes"][:3]:
+        cause = change["causes"][0]
+        seen = cause["observation"]
+        what = f": {[round(x, 2) for x in seen]}" if seen and len(seen) <= 8 else ""
+        where = f"segment from {change['start']:,}"
+        rows.append((where, f"{change['components']} changed; most by step {cause['step']}{what}"))
+    return rows
+
+
+def _notes(record: dict[str, Any]) -> list[str]:
+    notes = []
+    if not record["probe"]:
+        notes.append(
+            "no probe: the environment does not say what has to be remembered, or there are "
+            "fewer than 8 episodes"
+        )
+    if not record["attention"]:
+        notes.append(
+            "no figure of attention: the model has no read and write tokens, or no segment "
+            "was completed"
+        )
+    return notes
+
+
+def _list(figures: dict[str, str]) -> str:
+    return ", ".join(figures.values())
