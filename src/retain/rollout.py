@@ -101,10 +101,10 @@ def play(
 ) -> Episodes:
     """Plays one episode in every row, by really acting.
 
-    With `lookahead` > 1, steps are taken that many at a time where possible: the guess is that every
-    row repeats its last action, the environments are stepped with the guesses, and the policy reads
-    what they show in one call. If it chooses just what was guessed and no episode ends, the steps
-    stand. Otherwise the environments are put back and the steps are taken one by one. So the
+    With `lookahead` > 1, steps are taken that many at a time where possible: the guess is that
+    every row repeats its last action, the environments are stepped with the guesses, and the policy
+    reads what they show in one call. If it chooses just what was guessed and no episode ends, the
+    steps stand. Otherwise the environments are put back and the steps are taken one by one. So the
     episodes are those of single steps, up to the round-off of longer calls; what changes is the
     time. The idea is that of speculative decoding (Leviathan et al. 2023, arXiv 2211.17192), with
     repetition for a draft model. A policy that samples its actions takes single steps.
@@ -170,7 +170,7 @@ class _Game:
         self.env: Any = env
         self.actor = Actor(policy, rows)
         # Gymnasium's base class names a number alone, its vector environments all take a list.
-        self.observation_B, _ = self.env.reset(seed=seeds)
+        self.observation_B, _ = env.reset(seed=seeds)  # type: ignore[arg-type]
         self.reward_B: Array = np.zeros(rows, dtype=np.float64)
         self.return_B, self.length_B = np.zeros(rows), np.zeros(rows, dtype=np.int64)
         self.success_B = np.full(rows, np.nan)

@@ -25,6 +25,7 @@ _CONSTANT = (
     str,
     bytes,
     range,
+    slice,
     np.generic,
     np.dtype,
     type,
@@ -96,7 +97,7 @@ class Snapshot:
         if isinstance(item, dict):
             self._groups.append((item, item.copy()))
             return item.values()
-        if dataclasses.is_dataclass(item) and item.__dataclass_params__.frozen:  # type: ignore[attr-defined]
+        if dataclasses.is_dataclass(item) and vars(type(item))["__dataclass_params__"].frozen:
             return ()
         if not hasattr(item, "__dict__"):
             raise ConfigError(f"a {type(item).__name__} cannot be kept in a snapshot")
