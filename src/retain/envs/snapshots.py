@@ -5,7 +5,6 @@ Axes: none; arrays of any shape are kept whole.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable
 from types import FunctionType, MethodType, NoneType
 from typing import Any
@@ -97,7 +96,8 @@ class Snapshot:
         if isinstance(item, dict):
             self._groups.append((item, item.copy()))
             return item.values()
-        if dataclasses.is_dataclass(item) and vars(type(item))["__dataclass_params__"].frozen:
+        settings: Any = getattr(type(item), "__dataclass_params__", None)
+        if settings is not None and settings.frozen:
             return ()
         if not hasattr(item, "__dict__"):
             raise ConfigError(f"a {type(item).__name__} cannot be kept in a snapshot")
