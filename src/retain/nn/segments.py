@@ -23,52 +23,20 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import cast, get_args, get_type_hints
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from retain.core.errors import ConfigError
-from retain.memory import ModelConfig, SequenceModel
+from retain.memory import SequenceModel
 from retain.nn.attention import RelativeAttention
-from retain.nn.blocks import Block, BlockKind
-from retain.nn.checks import check_choice, check_positive, check_probability
+from retain.nn.blocks import Block
 from retain.nn.positions import Positions
+from retain.nn.segment_config import SegmentConfig as SegmentConfig
+from retain.nn.segment_config import check_sizes
 from retain.nn.segment_state import SegmentState, Work
 
-
 KEPT = ("keys", "values")
-
-
-@dataclass(frozen=True, kw_only=True)
-class SegmentConfig(ModelConfig):
-    """The transformer that reads segments."""
-
-    num_layers: int = 2
-    """Layers."""
-
-    num_heads: int = 4
-    """Attention heads."""
-
-    head_width: int = 16
-    """Width of one attention head."""
-
-    block: BlockKind = "trxl"
-    """trxl: normalised after each sublayer; trxl_i: identity-map reordering; gtrxl: with gates;
-    rezero: not normalised, residuals scaled by a learned number."""
-
-    feed_forward: int | None = None
-    """Inner width of the feed-forward sublayers; None leaves them out."""
-
-    dropout: float = 0.0
-    """Dropout of tokens, sublayers and outputs."""
-
-    attention_dropout: float = 0.0
-    """Dropout of the attention weights."""
-
-    twofold_residual: bool = False
-    """Add the attention's input twice, as the published RATE code does."""
 
 
 class SegmentRecurrence(SequenceModel):
@@ -97,7 +65,7 @@ class SegmentRecurrence(SequenceModel):
         carry_width: int = 0,
     ):
         super().__init__()
-        _check_sizes(config, num_memory_tokens, cache_length)
+        check_sizes(config, num_memory_tokens, cache_length)
         self.config = config
         self.width = config.width
         self.segment_length = config.context_length * tokens_per_step
@@ -216,7 +184,9 @@ class SegmentRecurrence(SequenceModel):
         sequence = torch.cat([*[memory] * opens, x_BLD, *[memory] * closes], dim=1)
         start = cached if opens else self.first_token + clock
         stop = start + sequence.shape[1]
-        mask = self._with_empty_cache(self.segment_mask[start - cached : stop - cached, :stop], work)
+        mask = self._with_empty_cache(
+            self.segment_mask[start - cached : stop - cached, :stop], work
+        )
 
         def attend(layer: int, normed_BLD: Tensor) -> Tensor:
             query, *new = self._attention(layer).project(normed_BLD)
@@ -420,17 +390,3 @@ def _mask(blocked: Tensor) -> Tensor:
     """Minus infinity where true, else 0."""
     zeros = torch.zeros(blocked.shape, device=blocked.device)
     return zeros.masked_fill(blocked, -math.inf)
-
-
-def _check_sizes(config: SegmentConfig, num_memory_tokens: int, cache_length: int) -> None:
-    positive = ("width", "context_length", "num_layers", "num_heads", "head_width", "feed_forward")
-    check_positive(config, *positive)
-    check_probability(config, "dropout", "attention_dropout")
-    # A model of one kind of block narrows the field's type.
-    check_choice(config, "block", get_args(get_type_hints(type(config))["block"]))
-    if config.width % 2:
-        raise ConfigError(f"model.width must be even for sinusoidal positions, not {config.width}")
-    if num_memory_tokens < 0:
-        raise ConfigError(f"model.num_memory_tokens must not be negative, not {num_memory_tokens}")
-    if cache_length < 0:
-        raise ConfigError(f"model.cache_length must not be negative, not {cache_length}")
