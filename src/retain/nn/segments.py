@@ -191,16 +191,18 @@ class SegmentRecurrence(SequenceModel):
         def attend(layer: int, normed_BLD: Tensor) -> Tensor:
             query, *new = self._attention(layer).project(normed_BLD)
             if closes:  # nobody reads on in this buffer, so that nothing need be written to it
-                both = [torch.cat(pair, dim=2) for pair in zip(earlier(layer), new, strict=True)]
+                key, value = (
+                    torch.cat(pair, dim=2) for pair in zip(earlier(layer), new, strict=True)
+                )
             else:
                 if opens and cached:
                     for name, part in zip(KEPT, earlier(layer), strict=True):
                         work.write(name, layer, part, 0, dim=2)
-                both = [
+                key, value = (
                     work.write(name, layer, part, start, dim=2)[:, :, :stop]
                     for name, part in zip(KEPT, new, strict=True)
-                ]
-            return self._attend(layer, query, *both, start, mask)
+                )
+            return self._attend(layer, query, key, value, start, mask)
 
         def earlier(layer: int) -> Sequence[Tensor]:
             if opens:
