@@ -117,6 +117,7 @@ def evaluate(
     episodes: int | None = None,
     seed: int | None = None,
     num_envs: int | None = None,
+    lookahead: int | None = None,
     environment: EnvironmentConfig | None = None,
     checkpoint: str = "last",
     device: str = "cpu",
@@ -132,6 +133,7 @@ def evaluate(
         episodes: Episodes for each value.
         seed: Seed of the first episode; the others count up from it.
         num_envs: Episodes played at once.
+        lookahead: Steps taken at once where actions repeat; the episodes stay the same.
         environment: Another environment than the run's.
         checkpoint: ``last``, ``best`` or the name of a checkpoint's folder.
         device: Where the policy runs.
@@ -156,6 +158,7 @@ def evaluate(
             episodes=settings.episodes if episodes is None else episodes,
             seed=settings.seed if seed is None else seed,
             num_envs=settings.num_envs if num_envs is None else num_envs,
+            lookahead=settings.lookahead if lookahead is None else lookahead,
             parameter=None if value is None else parameter,
             value=value,
         )

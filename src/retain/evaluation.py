@@ -42,6 +42,10 @@ class EvaluationConfig:
     num_envs: int = 100
     """Episodes played at once."""
 
+    lookahead: int = 1
+    """Steps taken at once where actions repeat: the same episodes in less time. 1: one by one. Best
+    a multiple of `model.context_length`."""
+
     parameter: str | None = None
     """Option of the environment that is varied; None to evaluate in the environment as it is."""
 
@@ -54,7 +58,7 @@ class EvaluationConfig:
 
     def __post_init__(self) -> None:
         """Checks the numbers."""
-        for name, least in (("episodes", 1), ("num_envs", 1), ("seed", 0)):
+        for name, least in (("episodes", 1), ("num_envs", 1), ("seed", 0), ("lookahead", 1)):
             if getattr(self, name) < least:
                 raise ConfigError(
                     f"evaluation.{name} must be at least {least}, not {getattr(self, name)}"
@@ -72,6 +76,7 @@ def evaluate_policy(
     num_envs: int = 100,
     parameter: str | None = None,
     value: Scalar | None = None,
+    lookahead: int = 1,
 ) -> dict[str, Any]:
     """Plays episodes and returns their record.
 
@@ -83,18 +88,21 @@ def evaluate_policy(
         num_envs: Episodes played at once.
         parameter: An option of the environment to set.
         value: Its value.
+        lookahead: Steps taken at once where actions repeat; see `retain.rollout.play`.
 
     Returns:
         The record, as described in `retain.report.results`: the metric is "success" where the
         environment reports it and "return" elsewhere; the standard error is over the episodes.
 
     Raises:
-        ConfigError: If a number is not positive, or the policy does not fit the environment.
+        ConfigError: If a number is not positive, the policy does not fit the environment, or
+            `lookahead` is more than 1 and the environment cannot be put back.
     """
     for name, given, least in (
         ("episodes", episodes, 1),
         ("num_envs", num_envs, 1),
         ("seed", seed, 0),
+        ("lookahead", lookahead, 1),
     ):
         if given < least:
             raise ConfigError(f"{name} must be at least {least}, not {given}")
@@ -114,7 +122,7 @@ def evaluate_policy(
             env = make_vec(environment.id, num_envs=len(seeds), independent_rows=True, **kwargs)
             try:
                 check_spaces(policy, env.single_observation_space, env.single_action_space)
-                parts.append(play(policy, env, seeds))
+                parts.append(play(policy, env, seeds, lookahead))
             finally:
                 env.close()
                 policy.train(training)
@@ -132,6 +140,7 @@ def evaluate_policy(
         "kwargs": kwargs,
         "episodes": episodes,
         "seeds": [seed, seed + episodes - 1],
+        "lookahead": lookahead if policy.looks_ahead else 1,
         "metric": metric,
         "mean": mean,
         "stderr": stderr,

@@ -1,6 +1,6 @@
 """A policy stepped in a batch of environments, with its memory streamed from step to step.
 
-Axes: B rows (environments).
+Axes: B rows (environments), T steps taken at once.
 """
 
 from __future__ import annotations
@@ -14,8 +14,12 @@ import torch
 from gymnasium.vector import VectorEnv
 
 from retain.agents.policy import Policy
+from retain.core.errors import ConfigError
 
 Array = npt.NDArray[Any]
+
+#: The most blocks of single steps that are taken before another look ahead.
+MOST_WAIT = 32
 
 
 class Actor:
@@ -51,6 +55,27 @@ class Actor:
         )
         return action.cpu().numpy()
 
+    @torch.inference_mode()
+    def look_ahead(
+        self, observation_BT: Array, reward_BT: Array, guess_BT: Array
+    ) -> tuple[Array, Any]:
+        """Returns the actions of several steps and the state after them; see `Policy.act_ahead`.
+
+        The actor stays where it is until its `state` is set to what is returned.
+
+        Args:
+            observation_BT: Observations, [B, T, ...].
+            reward_BT: Rewards of the actions before them.
+            guess_BT: Guesses of the actions between them, [B, T - 1, ...].
+        """
+        action, state = self.policy.act_ahead(
+            self._tensor(observation_BT),
+            self._tensor(np.asarray(reward_BT, dtype=np.float32)),
+            self._tensor(guess_BT),
+            self.state,
+        )
+        return action.cpu().numpy(), state
+
     def _tensor(self, array: Array) -> torch.Tensor:
         # torch shares memory with an array, and complains of one that may not be written to.
         return torch.as_tensor(array if array.flags.writeable else array.copy(), device=self.device)
@@ -71,43 +96,142 @@ class Episodes:
     """1 or 0 where the environment reports ``success`` at the end, else None."""
 
 
-def play(policy: Policy, env: VectorEnv[Any, Any, Any], seeds: list[int]) -> Episodes:
+def play(
+    policy: Policy, env: VectorEnv[Any, Any, Any], seeds: list[int], lookahead: int = 1
+) -> Episodes:
     """Plays one episode in every row, by really acting.
+
+    With `lookahead` > 1, steps are taken that many at a time where possible: the guess is that
+    every row repeats its last action, the environments are stepped with the guesses, and the policy
+    reads what they show in one call. If it chooses just what was guessed and no episode ends, the
+    steps stand. Otherwise the environments are put back and the steps are taken one by one. So the
+    episodes are those of single steps, up to the round-off of longer calls; what changes is the
+    time. The idea is that of speculative decoding (Leviathan et al. 2023, arXiv 2211.17192), with
+    repetition for a draft model. A policy that samples its actions takes single steps.
 
     Args:
         policy: The policy.
         env: The environments; a row that has ended may do what it likes.
         seeds: A seed for each row.
+        lookahead: Steps to take at a time, 1 for one by one. Best a multiple of the model's context
+            length, so that whole segments are read at once.
+
+    Raises:
+        ConfigError: If `lookahead` is less than 1, or greater and the environment cannot go back.
     """
-    rows = len(seeds)
-    actor = Actor(policy, rows)
-    # Gymnasium's base class names a number alone, its vector environments all take a list.
-    observation, _ = env.reset(seed=seeds)  # type: ignore[arg-type]
-    reward = np.zeros(rows, dtype=np.float64)
-    returns, lengths = np.zeros(rows), np.zeros(rows, dtype=np.int64)
-    success = np.full(rows, np.nan)
-    running = np.ones(rows, dtype=np.bool_)
-    tracked = np.arange(rows)  # the rows that the actor still carries
-    first = True
-    action: Array | None = None
-    while running.any():
-        if running.sum() * 2 <= len(tracked):
+    if lookahead < 1:
+        raise ConfigError(f"lookahead must be at least 1, not {lookahead}")
+    if lookahead > 1:
+        check_goes_back(env)
+    game = _Game(policy, env, seeds)
+    # The first step is taken alone: the action to repeat is known after it, and, since a step of
+    # acting ends with its observation, all later ones are laid out alike.
+    game.step()
+    singles = wait = 0
+    while game.running_B.any():
+        if singles or lookahead == 1 or not policy.looks_ahead:
+            game.step()
+            singles = max(0, singles - 1)
+        elif game.leap(lookahead):
+            wait = 0
+        else:
+            # Where guesses keep failing, they are tried less and less often.
+            wait = min(max(1, 2 * wait), MOST_WAIT)
+            singles = wait * lookahead
+    success_B = game.success_B
+    return Episodes(game.return_B, game.length_B, None if np.isnan(success_B).any() else success_B)
+
+
+def check_goes_back(env: VectorEnv[Any, Any, Any]) -> None:
+    """Checks that an environment can be put back to an earlier moment.
+
+    Raises:
+        ConfigError: If it cannot.
+    """
+    # Asked of the class: a wrapper hands on what it does not know, but has a state of its own.
+    if not (hasattr(type(env), "snapshot") and hasattr(type(env), "restore")):
+        raise ConfigError(
+            f"lookahead needs an environment with snapshot() and restore(), which "
+            f"{type(env).__name__} does not have; use lookahead 1"
+        )
+
+
+class _Game:
+    """Episodes being played, one in every row.
+
+    Args:
+        policy: The policy.
+        env: The environments.
+        seeds: A seed for each row.
+    """
+
+    def __init__(self, policy: Policy, env: VectorEnv[Any, Any, Any], seeds: list[int]):
+        rows = len(seeds)
+        self.env: Any = env
+        self.actor = Actor(policy, rows)
+        # Gymnasium's base class names a number alone, its vector environments all take a list.
+        self.observation_B, _ = env.reset(seed=seeds)  # type: ignore[arg-type]
+        self.reward_B: Array = np.zeros(rows, dtype=np.float64)
+        self.return_B, self.length_B = np.zeros(rows), np.zeros(rows, dtype=np.int64)
+        self.success_B = np.full(rows, np.nan)
+        self.running_B = np.ones(rows, dtype=np.bool_)
+        self.tracked = np.arange(rows)  # the rows that the actor still carries
+        self.action_B: Array | None = None  # the latest; None before the first
+
+    def step(self) -> None:
+        """Takes one step in every row."""
+        begins = np.full(len(self.tracked), self.action_B is None)
+        observation, reward = self.observation_B[self.tracked], self.reward_B[self.tracked]
+        self._take(self.actor.act(observation, reward, begins))
+
+    def leap(self, steps: int) -> bool:
+        """Takes so many steps at once if the actions repeat the latest; else changes nothing."""
+        assert self.action_B is not None  # a first step was taken
+        snapshot, guess_B = self.env.snapshot(), self.action_B.copy()
+        observation, reward = self.observation_B, self.reward_B
+        observations, rewards = [observation[self.tracked]], [reward[self.tracked]]
+        return_B = self.return_B
+        for _ in range(steps - 1):
+            observation, reward, terminated, truncated, _ = self.env.step(guess_B)
+            if (self.running_B & (terminated | truncated)).any():
+                self.env.restore(snapshot)
+                return False
+            observations.append(observation[self.tracked])
+            rewards.append(reward[self.tracked])
+            return_B = return_B + np.where(self.running_B, reward, 0.0)
+        guess_BT = np.stack([guess_B[self.tracked]] * (steps - 1), axis=1)
+        chosen_BT, after = self.actor.look_ahead(
+            np.stack(observations, axis=1), np.stack(rewards, axis=1), guess_BT
+        )
+        running_B = self.running_B[self.tracked]
+        if (chosen_BT[running_B, :-1] != guess_BT[running_B]).any():
+            self.env.restore(snapshot)
+            return False
+        self.actor.state = after
+        self.return_B = return_B
+        self.length_B += (steps - 1) * self.running_B
+        self._take(chosen_BT[:, -1])
+        return True
+
+    def _take(self, chosen: Array) -> None:
+        """Steps the environments with the actions of the tracked rows."""
+        if self.action_B is None:
+            shape = (len(self.running_B), *chosen.shape[1:])
+            self.action_B = np.zeros(shape, dtype=self.env.single_action_space.dtype)
+        self.action_B[self.tracked] = chosen
+        self.observation_B, self.reward_B, terminated, truncated, info = self.env.step(
+            self.action_B
+        )
+        self.return_B = self.return_B + np.where(self.running_B, self.reward_B, 0.0)
+        self.length_B += self.running_B
+        ended_B = self.running_B & (np.asarray(terminated) | np.asarray(truncated))
+        read_success(info, ended_B, self.success_B)
+        self.running_B = self.running_B & ~ended_B
+        if 0 < self.running_B.sum() * 2 <= len(self.tracked):
             # Most of what is carried has ended: carry the rest alone.
-            kept = np.flatnonzero(running[tracked])
-            actor.keep(kept)
-            tracked = tracked[kept]
-        chosen = actor.act(observation[tracked], reward[tracked], np.full(len(tracked), first))
-        if action is None:
-            action = np.zeros((rows, *chosen.shape[1:]), dtype=env.single_action_space.dtype)
-        action[tracked] = chosen
-        first = False
-        observation, reward, terminated, truncated, info = env.step(action)
-        returns += np.where(running, reward, 0.0)
-        lengths += running
-        ended = running & (np.asarray(terminated) | np.asarray(truncated))
-        read_success(info, ended, success)
-        running &= ~ended
-    return Episodes(returns, lengths, None if np.isnan(success).any() else success)
+            kept = np.flatnonzero(self.running_B[self.tracked])
+            self.actor.keep(kept)
+            self.tracked = self.tracked[kept]
 
 
 def read_success(info: dict[str, Any], ended_B: Array, success_B: Array) -> None:

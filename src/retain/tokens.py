@@ -87,6 +87,23 @@ class ReturnTokens(nn.Module):
         never = torch.zeros_like(reset_B)
         return torch.stack(tokens, dim=1), torch.stack([never, reset_B, never], dim=1)
 
+    def acting_ahead(
+        self, previous_action_BT: Tensor, return_to_go_BT: Tensor, observation_BT: Tensor
+    ) -> Tensor:
+        """Returns the tokens of several steps of acting, [B, 3T, D]; every third is to be read.
+
+        Args:
+            previous_action_BT: Actions taken at the steps before.
+            return_to_go_BT: Returns still to come.
+            observation_BT: Observations, [B, T, ...].
+        """
+        tokens = (
+            self.action(previous_action_BT),
+            self.return_to_go(return_to_go_BT.unsqueeze(-1)),
+            self.observation(observation_BT),
+        )
+        return torch.stack(tokens, dim=2).flatten(1, 2)
+
 
 @dataclass(frozen=True, kw_only=True)
 class StepTokenConfig:

@@ -140,6 +140,10 @@ def test_evaluate_prints_a_table_and_writes_json(
     assert [r["value"] for r in evaluations(run)] == [3, 12, 3, 12, 40]
     assert main(["evaluate", str(run), "--checkpoint", "best", "--num-envs", "2"]) == 0
     assert [r["step"] for r in evaluations(run)][-2:] == [6, 6]
+    assert main([*command, "--lookahead", "8"]) == 0
+    ahead = evaluations(run)[-3:]
+    assert [r.pop("lookahead") for r in ahead] == [8, 8, 8]
+    assert [r["lengths"] for r in ahead] == [r["lengths"] for r in records]
     # No value at all: the environment as it is.
     assert main(["evaluate", str(run), "--corridor-lengths"]) == 0
     assert evaluations(run)[-1]["parameter"] is None

@@ -295,6 +295,7 @@ def test_evaluations_that_cannot_be(run: Path, refused: Refused) -> None:
     for arguments, match in (
         (["--episodes", "0"], "episodes must be at least 1, not 0"),
         (["--num-envs", "0"], "num_envs must be at least 1, not 0"),
+        (["--lookahead", "0"], "lookahead must be at least 1, not 0"),
         (["--seed", "-1"], "seed must be at least 0, not -1"),
         (["--corridor-lengths", "0"], "corridor_length must be at least 1"),
         (["--checkpoint", "worst"], "no whole checkpoint 'worst'; it has step-0000"),

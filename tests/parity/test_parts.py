@@ -128,9 +128,7 @@ def test_cross_attention_has_neither_residual_nor_norm(reverse: bool):
 def test_retaining_rounds_a_gated_mix():
     valve, memory, written = _valve("retaining")
     memory = memory.sign()
-    candidate, _ = _part(valve, nn.MultiheadAttention)(
-        memory, written, written
-    )
+    candidate, _ = _part(valve, nn.MultiheadAttention)(memory, written, written)
     gate = torch.sigmoid(_part(valve, nn.Linear)(torch.cat([memory, candidate], dim=-1)))
     mix = memory + gate * (candidate.tanh() - memory)
     made, _ = valve(memory, written, _no_carry())

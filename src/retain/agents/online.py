@@ -117,6 +117,19 @@ class MemoryNetwork(nn.Module):
         y_BLD, memory = self.model(x_BD.unsqueeze(1), memory, reset_BL, donate=donate)
         return self._features(x_BD, y_BLD[:, 0]), memory
 
+    def ahead(
+        self,
+        previous_action_BT: Tensor,
+        previous_reward_BT: Tensor,
+        observation_BT: Tensor,
+        memory: MemoryState,
+    ) -> tuple[Tensor, MemoryState]:
+        """Reads steps within an episode; returns features [B, T, D] and the next memory."""
+        begins_BT = torch.zeros_like(previous_reward_BT, dtype=torch.bool)
+        x_BTD = self.tokens(previous_action_BT, previous_reward_BT, observation_BT, begins_BT)
+        y_BTD, memory = self.model(x_BTD, memory)
+        return self._features(x_BTD, y_BTD), memory
+
     def _features(self, x: Tensor, y: Tensor) -> Tensor:
         return F.relu(y) + x if self.skip else y
 
@@ -238,6 +251,22 @@ class OnlineAgent(Policy):
             chosen_B = torch.where(coin_B, drawn_B, chosen_B)
         action_B = chosen_B + self.first_action
         return action_B, scores_BA, ActingState(memory, action_B)
+
+    @property
+    def looks_ahead(self) -> bool:
+        """See `Policy.looks_ahead`."""
+        return not self.config.sample_actions
+
+    def act_ahead(
+        self, observation_BT: Tensor, reward_BT: Tensor, guess_BT: Tensor, state: ActingState
+    ) -> tuple[Tensor, ActingState]:
+        """See `Policy.act_ahead`."""
+        previous_BT = torch.cat([state.previous_action_B.unsqueeze(1), guess_BT], dim=1)
+        features_BTD, memory = self.network.ahead(
+            previous_BT, reward_BT, observation_BT, state.memory
+        )
+        action_BT = self.scores(features_BTD).argmax(-1) + self.first_action
+        return action_BT, ActingState(memory, action_BT[:, -1])
 
     def taken(self, values_BTA: Tensor, action_BT: Tensor) -> Tensor:
         """Picks the values of the actions that were taken, [B, T]."""

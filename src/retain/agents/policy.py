@@ -1,6 +1,6 @@
 """What acts: a policy with a memory that is streamed from step to step.
 
-Axes: B rows (environments).
+Axes: B rows (environments), T steps read at once.
 """
 
 from __future__ import annotations
@@ -91,6 +91,33 @@ class Policy(nn.Module, ABC):
         Returns:
             Actions [B, ...], the predictions they were chosen from, and the next state.
         """
+
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether `act_ahead` works: the policy has it, and acts without drawing numbers."""
+        return False
+
+    def act_ahead(
+        self, observation_BT: Tensor, reward_BT: Tensor, guess_BT: Tensor, state: Any
+    ) -> tuple[Tensor, Any]:
+        """Takes T steps in every row at once, given guesses of the actions between them.
+
+        What is chosen at step t is what `act` would choose there if the guesses before t are what
+        it would have chosen too; else it means nothing. No row begins an episode.
+
+        Args:
+            observation_BT: Observations, [B, T, ...].
+            reward_BT: Rewards of the actions before them, [B, T].
+            guess_BT: Guesses of the actions between them, [B, T - 1, ...].
+            state: The state after the previous step; it is not given away.
+
+        Returns:
+            The actions chosen, [B, T, ...], and the state after the last of them.
+
+        Raises:
+            NotImplementedError: If the policy does not look ahead.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not look ahead")
 
     def no_action(self, batch_size: int) -> Tensor:
         """Returns an action for each row that stands for none, [B, ...]."""

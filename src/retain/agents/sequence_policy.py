@@ -203,6 +203,32 @@ class SequencePolicy(Policy):
             replace(state, memory=memory, previous_action_B=action, return_to_go_B=return_to_go),
         )
 
+    @property
+    def looks_ahead(self) -> bool:
+        """See `Policy.looks_ahead`; numbers that vary freely are not to be guessed."""
+        return isinstance(self.action_space, gym.spaces.Discrete) and not self.config.sample_actions
+
+    def act_ahead(
+        self, observation_BT: Tensor, reward_BT: Tensor, guess_BT: Tensor, state: SequenceState
+    ) -> tuple[Tensor, SequenceState]:
+        """See `Policy.act_ahead`."""
+        changes = [state.return_to_go_B.unsqueeze(1), -reward_BT]
+        return_to_go_BT = torch.cat(changes, dim=1).cumsum(dim=1)[:, 1:]
+        x_BLD = self.tokens.acting_ahead(
+            torch.cat([state.previous_action_B.unsqueeze(1), guess_BT], dim=1),
+            return_to_go_BT / self.config.return_scale,
+            observation_BT,
+        )
+        read = self.tokens.acting_read
+        y_BLD, memory = self.model(x_BLD, state.memory, read_L=read * reward_BT.shape[1])
+        action_BT = self.head.choose(self.head(y_BLD[:, len(read) - 1 :: len(read)]), sample=False)
+        return action_BT, replace(
+            state,
+            memory=memory,
+            previous_action_B=action_BT[:, -1],
+            return_to_go_B=return_to_go_BT[:, -1],
+        )
+
 
 def count_real(mask_BT: Tensor, segment_length: int) -> tuple[Tensor, Tensor]:
     """Counts the real steps of a batch, and its segments that have nothing else."""

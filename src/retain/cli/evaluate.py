@@ -49,6 +49,7 @@ def run(arguments: list[str]) -> None:
         episodes=options.episodes,
         seed=options.seed,
         num_envs=options.num_envs,
+        lookahead=options.lookahead,
         checkpoint=options.checkpoint,
         device=options.device,
     )
@@ -63,6 +64,7 @@ def _options(settings: Any, flag: str | None) -> type:
         ("episodes", int, settings.episodes),
         ("seed", int, settings.seed),
         ("num_envs", int, settings.num_envs),
+        ("lookahead", int, settings.lookahead),
         ("option", tyro.conf.UseAppendAction[tuple[str, ...]], ()),
         ("checkpoint", str, "last"),
         ("device", str, "cpu"),
@@ -80,6 +82,7 @@ def _options(settings: Any, flag: str | None) -> type:
         episodes: Episodes for each value.
         seed: Seed of the first episode; the others count up from it.
         num_envs: Episodes played at once.
+        lookahead: Steps taken at once where actions repeat; the same episodes in less time.
         option: An option of the environment as NAME=VALUE; may be given several times.
         checkpoint: last, best, or the name of a checkpoint's folder.
         device: Where the policy runs.

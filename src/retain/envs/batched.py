@@ -23,6 +23,7 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
 from retain.core.errors import ConfigError
+from retain.envs.snapshots import Snapshot
 
 Array = npt.NDArray[Any]
 BoolArray = npt.NDArray[np.bool_]
@@ -317,6 +318,15 @@ class BatchedVectorEnv(_Family, gym.vector.VectorEnv[Array, Any, Array]):
     def hidden(self) -> dict[str, Array]:
         """What the players of the present episodes have to remember; see `BatchedRules.hidden`."""
         return self.rules.hidden()
+
+    def snapshot(self) -> tuple[Snapshot, BoolArray | None]:
+        """Keeps where every row is, its generator included, for `restore`."""
+        return Snapshot(self.rules), self._ended_B  # the flags are replaced, never written to
+
+    def restore(self, snapshot: tuple[Snapshot, BoolArray | None]) -> None:
+        """Goes back to where the rows were when `snapshot` was taken."""
+        rules, self._ended_B = snapshot
+        rules.restore()
 
     def render(self) -> tuple[Any, ...] | None:
         """One picture per row, in the form of the `render_mode` given to the constructor."""

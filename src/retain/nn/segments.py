@@ -9,9 +9,10 @@ the read tokens and their own past. The read tokens see one another only. The wr
 read tokens, the whole segment and one another; nobody sees them. When a segment is full, the write
 tokens are run, a subclass makes the next memory from their outputs, and the buffer starts anew.
 
-Two ways lead through a segment and give the same numbers: at once, when a call brings a whole one
-(training), and by appending tokens to stored keys and values (acting). Rows may be at different
-places in their segments.
+A call brings a whole segment (training) or a part of one (acting), whose keys and values are stored
+until the rest comes. Where all rows stand at the same place in their segments, the read tokens go
+through the layers with the segment's first token and the write tokens with its last. Where they do
+not, each kind goes alone, for the rows it is due in; the numbers are the same.
 
 Axes: B batch, L tokens, D width, H heads, E head width, M memory tokens, C cached tokens, Q width
 of the valve's carry.
@@ -22,49 +23,20 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import cast, get_args, get_type_hints
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from retain.core.errors import ConfigError
-from retain.memory import ModelConfig, SequenceModel
+from retain.memory import SequenceModel
 from retain.nn.attention import RelativeAttention
-from retain.nn.blocks import Block, BlockKind
-from retain.nn.checks import check_choice, check_positive, check_probability
+from retain.nn.blocks import Block
 from retain.nn.positions import Positions
+from retain.nn.segment_config import SegmentConfig as SegmentConfig
+from retain.nn.segment_config import check_sizes
 from retain.nn.segment_state import SegmentState, Work
 
-
-@dataclass(frozen=True, kw_only=True)
-class SegmentConfig(ModelConfig):
-    """The transformer that reads segments."""
-
-    num_layers: int = 2
-    """Layers."""
-
-    num_heads: int = 4
-    """Attention heads."""
-
-    head_width: int = 16
-    """Width of one attention head."""
-
-    block: BlockKind = "trxl"
-    """trxl: normalised after each sublayer; trxl_i: identity-map reordering; gtrxl: with gates;
-    rezero: not normalised, residuals scaled by a learned number."""
-
-    feed_forward: int | None = None
-    """Inner width of the feed-forward sublayers; None leaves them out."""
-
-    dropout: float = 0.0
-    """Dropout of tokens, sublayers and outputs."""
-
-    attention_dropout: float = 0.0
-    """Dropout of the attention weights."""
-
-    twofold_residual: bool = False
-    """Add the attention's input twice, as the published RATE code does."""
+KEPT = ("keys", "values")
 
 
 class SegmentRecurrence(SequenceModel):
@@ -93,7 +65,7 @@ class SegmentRecurrence(SequenceModel):
         carry_width: int = 0,
     ):
         super().__init__()
-        _check_sizes(config, num_memory_tokens, cache_length)
+        check_sizes(config, num_memory_tokens, cache_length)
         self.config = config
         self.width = config.width
         self.segment_length = config.context_length * tokens_per_step
@@ -189,8 +161,8 @@ class SegmentRecurrence(SequenceModel):
                 self._reset(work, reset_BL[:, at])
             clocks = work.clock_B.tolist()
             stop = min([length, at + self.segment_length - max(clocks), *_after(resets, at)])
-            if max(clocks) == 0 and stop - at == self.segment_length:
-                outputs.append(self._whole_segment(x_BLD[:, at:stop], work))
+            if min(clocks) == max(clocks):
+                outputs.append(self._stretch(x_BLD[:, at:stop], work, clocks[0]))
             else:
                 outputs.append(self._append(x_BLD[:, at:stop], work, clocks))
                 full = self.segment_length - (stop - at)
@@ -199,34 +171,65 @@ class SegmentRecurrence(SequenceModel):
         y_BLD = torch.cat(outputs, dim=1) if len(outputs) != 1 else outputs[0]
         return y_BLD, work.state()
 
-    # -- the segment at once -------------------------------------------------------------------
+    # -- rows at one place of their segments ------------------------------------------------------
 
-    def _whole_segment(self, x_BLD: Tensor, work: Work) -> Tensor:
-        memory, cached = work.memory_BMD, self.cache_length
-        sequence = self.dropout(torch.cat([memory, x_BLD, memory], dim=1))
-        mask = self._with_empty_cache(self.segment_mask, work)
+    def _stretch(self, x_BLD: Tensor, work: Work, clock: int) -> Tensor:
+        """Reads tokens of the present segment, all of it or a part, in one pass.
+
+        The read tokens go with the first token of the segment, the write tokens with its last.
+        """
+        memory, tokens, cached = work.memory_BMD, self.num_memory_tokens, self.cache_length
+        length = x_BLD.shape[1]
+        opens, closes = clock == 0, clock + length == self.segment_length
+        sequence = torch.cat([*[memory] * opens, x_BLD, *[memory] * closes], dim=1)
+        start = cached if opens else self.first_token + clock
+        stop = start + sequence.shape[1]
+        mask = self._with_empty_cache(
+            self.segment_mask[start - cached : stop - cached, :stop], work
+        )
 
         def attend(layer: int, normed_BLD: Tensor) -> Tensor:
-            query, key, value = self._attention(layer).project(normed_BLD)
-            if cached:
-                _, old_key, old_value = self._project_hidden(layer, work.hidden_BCD[layer])
-                key, value = torch.cat([old_key, key], 2), torch.cat([old_value, value], 2)
-            return self._attend(layer, query, key, value, cached, mask)
+            query, *new = self._attention(layer).project(normed_BLD)
+            if closes:  # nobody reads on in this buffer, so that nothing need be written to it
+                key, value = (
+                    torch.cat(pair, dim=2) for pair in zip(earlier(layer), new, strict=True)
+                )
+            else:
+                if opens and cached:
+                    for name, part in zip(KEPT, earlier(layer), strict=True):
+                        work.write(name, layer, part, 0, dim=2)
+                key, value = (
+                    work.write(name, layer, part, start, dim=2)[:, :, :stop]
+                    for name, part in zip(KEPT, new, strict=True)
+                )
+            return self._attend(layer, query, key, value, start, mask)
 
-        y, inputs = self._layers(sequence, attend)
+        def earlier(layer: int) -> Sequence[Tensor]:
+            if opens:
+                return self._project_hidden(layer, work.hidden_BCD[layer])[1:]
+            return work.keys[layer][:, :, :start], work.values[layer][:, :, :start]
+
+        y, inputs = self._layers(self.dropout(sequence), attend)
         if cached:
-            work.hidden_BCD = [
-                torch.cat([old, new], dim=1)[:, -cached:]
-                for old, new in zip(work.hidden_BCD, inputs, strict=True)
-            ]
-            grown = work.hidden_length_B + sequence.shape[1]
-            work.hidden_length_B = grown.clamp(max=cached)
-        tokens = self.num_memory_tokens
-        if tokens:
-            work.memory_BMD, work.carry_BMQ = self.next_memory(
-                memory, y[:, -tokens:], work.carry_BMQ
-            )
-        return y[:, tokens : tokens + self.segment_length]
+            for layer, x in enumerate(inputs):
+                if closes:
+                    ago = [] if opens else [work.inputs[layer][:, : start - cached]]
+                    parts = [work.hidden_BCD[layer], *ago, x]
+                    work.hidden_BCD[layer] = torch.cat(parts, dim=1)[:, -cached:]
+                else:
+                    work.write("inputs", layer, x, start - cached, dim=1)
+        if not closes:
+            work.clock_B = work.clock_B + length
+        else:
+            work.clock_B = torch.zeros_like(work.clock_B)
+            if cached:
+                grown = work.hidden_length_B + self.segment_length + 2 * tokens
+                work.hidden_length_B = grown.clamp(max=cached)
+            if tokens:
+                work.memory_BMD, work.carry_BMQ = self.next_memory(
+                    memory, y[:, -tokens:], work.carry_BMQ
+                )
+        return y.narrow(1, tokens * opens, length)
 
     def _segment_mask(self) -> Tensor:
         """Minus infinity where [read | segment | write] must not see the whole buffer."""
@@ -238,7 +241,7 @@ class SegmentRecurrence(SequenceModel):
             blocked[memory, :cached] = True
         return _mask(blocked)
 
-    # -- token by token ------------------------------------------------------------------------
+    # -- rows at different places -----------------------------------------------------------------
 
     def _append(self, x_BLD: Tensor, work: Work, clocks: list[int]) -> Tensor:
         """Reads tokens that lie within the present segment of every row."""
@@ -247,13 +250,8 @@ class SegmentRecurrence(SequenceModel):
         limit = self.first_token + max(clocks) + length
         columns = torch.arange(limit, device=x_BLD.device)
         steps = torch.arange(length, device=x_BLD.device)
-        start: int | Tensor
-        if min(clocks) == max(clocks):
-            start = self.first_token + clocks[0]
-            blocked = columns > start + steps[:, None]
-        else:
-            start = self.first_token + work.clock_B
-            blocked = (columns > (start[:, None] + steps)[:, :, None])[:, None]
+        start = self.first_token + work.clock_B
+        blocked = (columns > (start[:, None] + steps)[:, :, None])[:, None]
         mask = self._with_empty_cache(_mask(blocked).to(x_BLD.dtype), work)
 
         def attend(layer: int, normed_BLD: Tensor) -> Tensor:
@@ -394,17 +392,3 @@ def _mask(blocked: Tensor) -> Tensor:
     """Minus infinity where true, else 0."""
     zeros = torch.zeros(blocked.shape, device=blocked.device)
     return zeros.masked_fill(blocked, -math.inf)
-
-
-def _check_sizes(config: SegmentConfig, num_memory_tokens: int, cache_length: int) -> None:
-    positive = ("width", "context_length", "num_layers", "num_heads", "head_width", "feed_forward")
-    check_positive(config, *positive)
-    check_probability(config, "dropout", "attention_dropout")
-    # A model of one kind of block narrows the field's type.
-    check_choice(config, "block", get_args(get_type_hints(type(config))["block"]))
-    if config.width % 2:
-        raise ConfigError(f"model.width must be even for sinusoidal positions, not {config.width}")
-    if num_memory_tokens < 0:
-        raise ConfigError(f"model.num_memory_tokens must not be negative, not {num_memory_tokens}")
-    if cache_length < 0:
-        raise ConfigError(f"model.cache_length must not be negative, not {cache_length}")

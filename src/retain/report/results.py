@@ -25,6 +25,7 @@ A run writes one `results.json`::
           "step": 500,                        updates done when it was evaluated
           "episodes": 100,
           "seeds": [1000, 1099],              first and last
+          "lookahead": 1,                     optional: steps taken at once where actions repeat
           "metric": "success",
           "mean": 1.0,                        null stands for "not a number"
           "stderr": 0.0,                      over the episodes

@@ -290,6 +290,7 @@ class _Trainer:
                     episodes=evaluation.episodes,
                     seed=evaluation.seed,
                     num_envs=evaluation.num_envs,
+                    lookahead=evaluation.lookahead,
                     parameter=evaluation.parameter,
                     value=value,
                 )

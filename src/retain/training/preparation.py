@@ -14,8 +14,9 @@ from retain.collection import collect
 from retain.core.errors import ConfigError
 from retain.data.pack import Pack, open_pack
 from retain.data.segments import SegmentSampler
-from retain.envs import make
+from retain.envs import make, make_vec
 from retain.evaluation import check_spaces
+from retain.rollout import check_goes_back
 from retain.training import online, parallel
 from retain.training.config import AnyRunConfig, OnlineRunConfig, RunConfig
 from retain.training.loggers import WeightsAndBiases
@@ -73,6 +74,12 @@ def _check_environment(config: AnyRunConfig, policy: Policy, source: str) -> Non
         raise ConfigError(f"{source} and {config.environment.id}: {error}") from None
     finally:
         env.close()
+    if evaluation.lookahead > 1:
+        rows = make_vec(config.environment.id, num_envs=1, independent_rows=True, **kwargs)
+        try:
+            check_goes_back(rows)
+        finally:
+            rows.close()
 
 
 def start_online(config: OnlineRunConfig, folder: Path) -> Run:
