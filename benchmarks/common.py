@@ -36,6 +36,14 @@ class Experiment:
     """Flags of `retain train`."""
     values: tuple[int, ...] = field(default=())
     """Lengths walked after training."""
+    walks: tuple[tuple[int, int], ...] = ()
+    """Longer lengths walked after those, and the episodes of each."""
+
+
+#: A run that succeeds less often than this at one of the `walks` is not sent on a longer one.
+LOST = 0.75
+#: Steps taken at once where actions repeat, on the `walks`.
+LOOKAHEAD = 300
 
 
 def command(experiment: Experiment, seed: int, folder: Path) -> list[str]:
@@ -109,8 +117,22 @@ def _run(suite: str, experiment: Experiment, seed: int) -> bool:
             status = stop.code
     if status not in (0, None):
         return False
+    _walk(experiment, folder)
     _keep(suite, experiment, seed)
     return True
+
+
+def _walk(experiment: Experiment, folder: Path) -> None:
+    """Walks the longer lengths, as far as the run remembers; what has been walked stays."""
+    from retain.api import evaluate
+
+    done = {e["value"]: e for e in load_json(folder / "results.json")["evaluations"]}
+    for value, episodes in experiment.walks:
+        record = done.get(value)
+        if record is None:
+            record = evaluate(folder, values=[value], episodes=episodes, lookahead=LOOKAHEAD)[0]
+        if record["mean"] < LOST:
+            break
 
 
 def _folder(suite: str, experiment: Experiment, seed: int) -> Path:
@@ -125,6 +147,9 @@ def _keep(suite: str, experiment: Experiment, seed: int) -> None:
     """Copies a run's results to the folder of results, with the suite's label."""
     folder = _folder(suite, experiment, seed)
     line = "retain " + " ".join(command(experiment, seed, folder))
+    for value, episodes in experiment.walks:
+        line += f" && retain evaluate {folder} --corridor-lengths {value} --episodes {episodes}"
+        line += f" --lookahead {LOOKAHEAD}"
     keep(folder, _result_file(suite, experiment, seed), experiment.label, line)
 
 

@@ -130,7 +130,8 @@ class NaiveShownTMaze:
         if item == 0:
             assert flag == 0, "a distractor at the junction would hide the question"
             flag = -1
-        name = [max(item, 0)] if self.named else []
+        names = range(1, self.num_hints + 1) if self.named else []
+        name = [float(number in (item, flag)) for number in names]
         return np.array([self.y, side, flag, 0, *name], dtype=np.float32)
 
     def step(self, action: int) -> Step:

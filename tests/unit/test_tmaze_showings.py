@@ -146,15 +146,17 @@ def test_balanced_goals_are_what_the_last_hints_say() -> None:
 def test_what_is_seen() -> None:
     chosen = {"num_hints": 2, "replacements": 1, "distractors": 1, "named_hints": True}
     env = TMazeEnv(corridor_length=5, noise="none", **chosen)
-    np.testing.assert_array_equal(env.observation_space.low, [-1, -1, -1, -1, 0])
-    np.testing.assert_array_equal(env.observation_space.high, [1, 1, 2, 1, 2])
+    np.testing.assert_array_equal(env.observation_space.low, [-1, -1, -1, -1, 0, 0])
+    np.testing.assert_array_equal(env.observation_space.high, [1, 1, 2, 1, 1, 1])
     observation, _ = env.reset(seed=3)
     seen = [observation, *(env.step(RIGHT)[0] for _ in range(4))]
-    hints, flags, items = (np.array(seen)[:, i].tolist() for i in (1, 2, 4))
+    hints, flags = (np.array(seen)[:, i].tolist() for i in (1, 2))
+    names = np.array(seen)[:, 4:].tolist()
     assert np.abs(hints).tolist() == [1, 1, 1, 1, 0]
     assert sorted(flags) == [-1, 0, 0, 0, 1]
-    assert sorted(items[:2]) == [1, 2]
-    assert items[flags.index(-1)] == 0
+    assert sorted(names[:2]) == [[0, 1], [1, 0]]
+    assert names[flags.index(-1)] == [0, 0]
+    assert names[4] == [1, 0]  # the first question
     plain = TMazeEnv().observation_space
     np.testing.assert_array_equal(plain.low, [-1, -1, 0, -1])
     np.testing.assert_array_equal(TMazeEnv(distractors=1).observation_space.low, [-1] * 4)

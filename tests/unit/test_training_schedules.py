@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from retain.core.errors import ConfigError
 from retain.training.config import Schedule, TrainConfig
-from retain.training.schedules import learning_rate
+from retain.training.schedules import learning_rate, memory_cost_weight
 
 
 def config(schedule: Schedule, **rest: float) -> TrainConfig:
@@ -56,3 +57,18 @@ def test_after_the_warm_up_it_never_rises(schedule: Schedule, warmup: int, updat
     rates = [learning_rate(told, update) for update in range(warmup, 120)]
     assert all(a >= b - 1e-12 for a, b in itertools.pairwise(rates))
     assert all(0.2 - 1e-12 <= rate <= 2.0 for rate in rates)
+
+
+def test_the_weight_of_the_memory_cost_rises_and_stays():
+    half = config("constant", memory_cost_warmup=0.5)
+    weights = [memory_cost_weight(half, update) for update in range(110)]
+    assert weights == sorted(weights)
+    assert weights[0] == 0.0
+    assert weights[11] == pytest.approx(0.2)
+    assert weights[55:] == [1.0] * 55
+    assert memory_cost_weight(config("constant"), 0) == 1.0
+
+
+def test_a_warmup_beyond_the_training_is_refused():
+    with pytest.raises(ConfigError, match="memory_cost_warmup must be from 0 to 1, not 2"):
+        TrainConfig(memory_cost_warmup=2)

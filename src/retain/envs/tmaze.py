@@ -5,13 +5,15 @@ the junction and turns. Nothing it sees on the way helps, so the turn shows whet
 
     start . . . . . . junction     `corridor_length` cells, both ends included
 
-Observation, float32 of shape [4]: `[y, hint, flag, noise]`, or [5] with `item` at its end.
+Observation, float32 of shape [4]: `[y, hint, flag, noise]`; with `named_hints` [4 + N], with one
+number more for each of N hints.
     y      0 in the corridor, +1 or -1 after the last turn
     hint   the side of the goal (+1 up, -1 down) when a hint is shown, else 0
     flag   the number of the question asked (1 with one hint) at the junction, else 0;
            -1 where the hint is a distractor
     noise  a number that means nothing
-    item   only with `named_hints`: the number of the question that the hint shown is for, else 0
+    names  only with `named_hints`: 1 for the question that the hint shown is for or, at the junction,
+           that is asked, else 0
 Actions: 0 right, 1 up, 2 left, 3 down; a move into a wall does nothing.
 
 An optimal episode takes `corridor_length - 1` moves to the right and one turn per hint. The
@@ -23,9 +25,8 @@ Memory from Credit Assignment" (2023), in the form used by Cherepanov et al., "R
 Transformer with Memory" (2023). Each row has a generator of its own.
 
 Hints can be replaced by later ones (the last one for a question counts), and there can be
-distractors. What is shown once more must say which question it is for: `item` does. It is a channel
-of its own: a hint and a question can be seen at once, and the expert, which does not know the
-options, must tell the name of the one from the number of the other.
+distractors. What is shown once more must say which question it is for: its name does. A hint and
+the question it is for have the same name, so that the one can be looked up by the other.
 
 Axes: B rows, N hints, S showings (hints, then replacements, then distractors), O observation.
 """
@@ -126,10 +127,10 @@ class TMazeOptions:
             )
 
     def _check_room(self) -> None:
-        # A hint shown at the junction itself would not have to be remembered; only `start` allows
-        # it, so that a corridor of one cell is a task too.
+        # A hint shown at the junction itself would not have to be remembered; only unnamed hints at
+        # the start may be, so that a corridor of one cell is a task too.
         extra = self.replacements + self.distractors
-        room = self.shortest - (self.hint_time == "random" or extra > 0)
+        room = self.shortest - (self.hint_time == "random" or extra > 0 or self.named_hints)
         if self.num_hints + extra <= room:
             return
         if extra:
@@ -140,7 +141,7 @@ class TMazeOptions:
             )
         raise ConfigError(
             f"num_hints {self.num_hints} does not fit a corridor of {self.shortest} cells "
-            f"with hint_time '{self.hint_time}': {room} at most"
+            f"with hint_time '{self.hint_time}'{' and names' * self.named_hints}: {room} at most"
         )
 
     @property
@@ -165,7 +166,7 @@ class TMazeRules(BatchedRules):
         super().__init__(options, num_rows)
         high, low = [1, 1, options.num_hints, 1], [-1, -1, -1 if options.distractors else 0, -1]
         if options.named_hints:
-            high, low = [*high, options.num_hints], [*low, 0]
+            high, low = [*high, *[1] * options.num_hints], [*low, *[0] * options.num_hints]
         low_O, high_O = np.array(low, dtype=np.float32), np.array(high, dtype=np.float32)
         self.observation_space = gym.spaces.Box(low_O, high_O, dtype=np.float32)
         self.action_space = gym.spaces.Discrete(4)
@@ -271,9 +272,10 @@ class TMazeRules(BatchedRules):
         return Transition(rewards_B, terminated_B, truncated_B)
 
     def observe(self) -> npt.NDArray[np.float32]:
-        """The observations, float32 of shape [B, 4], or [B, 5] with named hints."""
+        """The observations, float32 of shape [B, 4], or [B, 4 + N] with named hints."""
         options = self.options
-        observations_BO = np.empty((self.num_rows, 4 + options.named_hints), dtype=np.float32)
+        width = 4 + options.named_hints * options.num_hints
+        observations_BO = np.empty((self.num_rows, width), dtype=np.float32)
         asked_B = (self.x_B == self.length_B - 1) & (self.y_B == 0)
         shown_BS = self.times_BS == self.time_B[:, None]
         observations_BO[:, 0] = self.y_B
@@ -283,7 +285,8 @@ class TMazeRules(BatchedRules):
         if options.distractors:  # they come before the junction, so no question is hidden
             observations_BO[(shown_BS & (self.items_BS == 0)).any(axis=1), 2] = -1
         if options.named_hints:
-            observations_BO[:, 4] = (shown_BS * self.items_BS).sum(axis=1)
+            item_B = (shown_BS * self.items_BS).sum(axis=1) + asked_B * (self.question_B + 1)
+            observations_BO[:, 4:] = item_B[:, None] == np.arange(1, options.num_hints + 1)
         return observations_BO
 
     def hidden(self) -> dict[str, Any]:
@@ -316,7 +319,7 @@ class TMazeRules(BatchedRules):
             question=question + 1,
             num_hints=self.options.num_hints,
             success=bool(self.end_info()["success"][row]) if self.y_B[row] else None,
-            item=int(seen_O[4]) if self.options.named_hints else 0,
+            item=int(seen_O[4:].argmax()) + 1 if seen_O[1] and seen_O[4:].any() else 0,
             distractor=bool(seen_O[2] < 0),
         )
         return as_text(scene) if mode == "ansi" else as_picture(scene)
@@ -352,7 +355,7 @@ class TMazeOracle:
         """Returns the actions of all rows.
 
         Args:
-            observations_BO: The observations, shape [B, 4] or [B, 5].
+            observations_BO: The observations, shape [B, 4] or [B, 4 + N].
             reset_B: True where the observation is the first of an episode.
         """
         num_rows = len(observations_BO)
@@ -363,7 +366,7 @@ class TMazeOracle:
         told = np.flatnonzero((observations_BO[:, 1] != 0) & (observations_BO[:, 2] >= 0))
         if told.size:
             if observations_BO.shape[1] > 4:
-                place = observations_BO[told, 4].astype(np.int64) - 1
+                place = observations_BO[told, 4:].argmax(axis=1)
             else:  # hints without a name come in the order of the questions
                 place = self._count_B[told]
             missing = int(place.max()) + 1 - self._hints_BN.shape[1]

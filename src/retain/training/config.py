@@ -121,6 +121,10 @@ class TrainConfig(LoopConfig):
     """Segments that the gradient goes back through; None for all, 1 to detach the memory at every
     segment as the published code does."""
 
+    memory_cost_warmup: float = 0.0
+    """Share of the updates over which the weight of what the memory itself asks for rises from
+    zero, so that something is learned to be written before changes are made dear."""
+
     update_per_segment: bool = False
     """Make an optimiser step after every `bptt_segments` segments instead of one for the batch."""
 
@@ -146,6 +150,10 @@ class TrainConfig(LoopConfig):
         self._at_least_one("updates", "batch_size", "checkpoint_every", "log_every", "devices")
         self._at_least_one("bptt_segments", "evaluate_every")
         self._not_negative("warmup_updates", "final_learning_rate")
+        if not 0 <= self.memory_cost_warmup <= 1:
+            raise ConfigError(
+                f"train.memory_cost_warmup must be from 0 to 1, not {self.memory_cost_warmup}"
+            )
         if self.update_per_segment and self.devices > 1:
             raise ConfigError("train.update_per_segment works on one device only")
 

@@ -26,7 +26,7 @@ from retain.training.config import RunConfig, config_to_dict
 from retain.training.loggers import Loggers, open_loggers
 from retain.training.preparation import sampler
 from retain.training.runs import Run
-from retain.training.schedules import learning_rate
+from retain.training.schedules import learning_rate, memory_cost_weight
 
 Report = Callable[[int, dict[str, float]], None]
 """Called with the update's number and its metrics, for a progress display."""
@@ -91,9 +91,11 @@ class _Segments(nn.Module):
         carrier: _Carrier,
         segment_length: int,
         whole: tuple[Tensor, Tensor] | None,
+        memory_cost: float,
     ) -> dict[str, Tensor]:
         losses, carrier.memory = self.policy(batch, carrier.memory, segment_length, whole)
-        return vars(losses)
+        cost = memory_cost * losses.regularizer
+        return vars(losses) | {"regularizer": cost, "loss": losses.prediction + cost}
 
 
 class _Trainer:
@@ -193,6 +195,7 @@ class _Trainer:
         starts = range(0, num_segments, run_length)
         whole = count_real(batch["mask"], segment)
         carrier = _Carrier(self.policy.model.initial_state(batch["mask"].shape[0]))
+        memory_cost = memory_cost_weight(self.settings, self.progress.update)
         sums: dict[str, float] = {}
         for start in starts:
             if self.progress.update >= self.settings.updates:
@@ -206,7 +209,8 @@ class _Trainer:
             last = start == starts[-1]
             several = self.fabric.world_size > 1
             with self.fabric.no_backward_sync(self.module, enabled=several):
-                losses = self.module(part, carrier, segment, None if own_update else whole)
+                counted = None if own_update else whole
+                losses = self.module(part, carrier, segment, counted, memory_cost)
                 numbers = {name: float(value.detach()) for name, value in losses.items()}
                 # Several devices must stop together, at the gradient, which is the same on all.
                 if not several and not math.isfinite(numbers["loss"]):

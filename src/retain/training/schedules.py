@@ -1,4 +1,4 @@
-"""Learning-rate schedules, counted in optimiser steps."""
+"""Schedules of the learning rate and of the memory's own cost, counted in optimiser steps."""
 
 from __future__ import annotations
 
@@ -29,3 +29,14 @@ def learning_rate(config: TrainConfig, update: int) -> float:
         wave = (1.0 + math.cos(math.pi * progress)) / 2
         factor = config.final_learning_rate + (1.0 - config.final_learning_rate) * wave
     return config.learning_rate * factor
+
+
+def memory_cost_weight(config: TrainConfig, update: int) -> float:
+    """Returns the weight, from 0 to 1, of what the memory itself asks for in one update.
+
+    Args:
+        config: The training's settings.
+        update: Number of the update, counted from 0.
+    """
+    rising = config.memory_cost_warmup * config.updates
+    return min(1.0, update / rising) if rising else 1.0

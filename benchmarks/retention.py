@@ -1,0 +1,101 @@
+"""Recall after a million steps: which memory holds one hint, and what does it take?
+
+    python benchmarks/retention.py            # the main rows: K = 10 and 30, then 3 and 50
+    python benchmarks/retention.py --ablations
+
+T-Maze, trained on three segments of K steps, walked in distribution (3 K, 100 episodes) and on to
+300, 3,000 (100 episodes), 30,000 (20), 300,000 and 1,000,000 steps (8), by acting at every step. A
+run that has lost the hint at one length (success below 0.75) is not sent on a longer walk. The
+ablations take one thing away from the retaining valve at a time, and walk up to 30,000 steps.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from common import Experiment, run_all
+
+SUITE = "retention"
+ABLATIONS = "retention_ablations"
+WALKS = ((300, 100), (3000, 100), (30_000, 20), (300_000, 8), (1_000_000, 8))
+SHORT = WALKS[:3]
+SEEDS = range(10)
+LENGTHS = (10, 30, 3, 50)  # K; the first two are the claim
+
+#: Label, key, recipe, flags.
+MODELS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
+    ("RATE, retaining valve", "retaining", "tmaze/rate", ()),
+    ("RATE, the paper's valve", "plain", "tmaze/rate-plain", ()),
+    ("ELMUR", "elmur", "tmaze/elmur", ()),
+    ("RMT", "rmt", "tmaze/rmt", ()),
+)
+PLAIN = "tmaze/rate-plain"
+OLD = ("--num-segments", "12", "--train.bptt-segments", "3")
+
+ROWS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
+    ("the retaining valve", "retaining", "tmaze/rate", ()),
+    ("free numbers (levels 0)", "levels0", "tmaze/rate", ("--model.valve.levels", "0")),
+    ("2 levels", "levels2", "tmaze/rate", ("--model.valve.levels", "2")),
+    ("5 levels", "levels5", "tmaze/rate", ("--model.valve.levels", "5")),
+    ("no gate", "gate-none", "tmaze/rate", ("--model.valve.gate", "none")),
+    ("a gate a token", "gate-token", "tmaze/rate", ("--model.valve.gate", "token")),
+    ("hard gates", "gate-hard", "tmaze/rate", ("--model.valve.gate", "hard_component")),
+    (
+        "hard gates, free numbers",
+        "gate-hard-levels0",
+        "tmaze/rate",
+        ("--model.valve.gate", "hard_component", "--model.valve.levels", "0"),
+    ),
+    (
+        "hard gates a token, free numbers",
+        "token-hard-levels0",
+        "tmaze/rate",
+        ("--model.valve.gate", "hard_token", "--model.valve.levels", "0"),
+    ),
+    ("no dither", "dither0", "tmaze/rate", ("--model.valve.dither", "0")),
+    ("no cost", "cost0", "tmaze/rate", ("--model.valve.cost", "0")),
+    (
+        "neither dither nor cost",
+        "dither0-cost0",
+        "tmaze/rate",
+        ("--model.valve.dither", "0", "--model.valve.cost", "0"),
+    ),
+    ("the paper's valve", "plain", PLAIN, ()),
+    ("the paper's valve, old memories", "plain-old", PLAIN, OLD),
+    ("the paper's kind `gate`", "gate", PLAIN, ("--model.valve.kind", "gate")),
+    ("the paper's kind `gru`", "gru", PLAIN, ("--model.valve.kind", "gru")),
+    ("no valve", "none", PLAIN, ("--model.valve.kind", "none")),
+)
+
+
+def experiment(
+    label: str, key: str, recipe: str, flags: tuple[str, ...], length: int, *, main: bool = True
+) -> Experiment:
+    """One row, trained on segments of `length` steps."""
+    return Experiment(
+        label=f"{label}, K = {length}" if main else label,
+        key=f"{key}-k{length}",
+        recipe=recipe,
+        seeds=SEEDS,
+        flags=("--context-length", str(length), *flags),
+        values=(3 * length,),
+        walks=WALKS if main else SHORT,
+    )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--jobs", type=int, default=2, help="runs at a time, each on one thread")
+    parser.add_argument("--ablations", action="store_true", help="the ablations, at K = 10")
+    parser.add_argument("--models", nargs="+", help="keys of the rows to make; all by default")
+    parser.add_argument("--lengths", nargs="+", type=int, default=LENGTHS, help="K")
+    options = parser.parse_args()
+    rows = ROWS if options.ablations else MODELS
+    rows = [row for row in rows if options.models is None or row[1] in options.models]
+    if options.ablations:
+        run_all(ABLATIONS, [experiment(*row, 10, main=False) for row in rows], options.jobs)
+    else:
+        for length in options.lengths:
+            run_all(SUITE, [experiment(*row, length) for row in rows], options.jobs)
