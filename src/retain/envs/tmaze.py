@@ -12,8 +12,8 @@ number more for each of N hints.
     flag   the number of the question asked (1 with one hint) at the junction, else 0;
            -1 where the hint is a distractor
     noise  a number that means nothing
-    names  only with `named_hints`: 1 for the question that the hint shown is for or, at the junction,
-           that is asked, else 0
+    names  only with `named_hints`: 1 for the question that the hint shown is for, or (at the
+           junction) for the question asked; else 0
 Actions: 0 right, 1 up, 2 left, 3 down; a move into a wall does nothing.
 
 An optimal episode takes `corridor_length - 1` moves to the right and one turn per hint. The

@@ -32,9 +32,13 @@ def rate(
 ) -> RunConfig:
     """RATE with a ternary, gated memory, trained through all segments."""
     from retain.models.rate import RATEConfig
+    from retain.nn.valve import ValveConfig
 
-    model = RATEConfig(**SIZE, context_length=context_length, num_memory_tokens=5)
-    return _run("tmaze/rate", model, num_segments, lengths)
+    valve = ValveConfig(kind="retaining", cost=1.0)
+    model = RATEConfig(**SIZE, context_length=context_length, num_memory_tokens=5, valve=valve)
+    run = _run("tmaze/rate", model, num_segments, lengths)
+    # So high a cost leaves few memories that ever change; a rising one lets the task be learned.
+    return replace(run, train=replace(run.train, memory_cost_warmup=0.5))
 
 
 @RECIPES.register("tmaze/rate-plain")
