@@ -43,7 +43,7 @@ class Experiment:
 #: A run that succeeds less often than this at one of the `walks` is not sent on a longer one.
 LOST = 0.75
 #: Steps taken at once where actions repeat, on the `walks`.
-LOOKAHEAD = 300
+LOOKAHEAD = 200
 
 
 def command(experiment: Experiment, seed: int, folder: Path) -> list[str]:

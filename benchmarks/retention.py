@@ -4,7 +4,7 @@
     python benchmarks/retention.py --ablations
 
 T-Maze, trained on three segments of K steps, walked in distribution (3 K, 100 episodes) and on to
-300, 3,000 (100 episodes), 30,000 (20), 300,000 and 1,000,000 steps (8), by acting at every step. A
+300, 3,000 (100 episodes), 30,000 (20), 300,000 and 1,000,000 steps (4), by acting at every step. A
 run that has lost the hint at one length (success below 0.75) is not sent on a longer walk. The
 ablations take one thing away from the retaining valve at a time, and walk up to 30,000 steps.
 """
@@ -17,7 +17,7 @@ from common import Experiment, run_all
 
 SUITE = "retention"
 ABLATIONS = "retention_ablations"
-WALKS = ((300, 100), (3000, 100), (30_000, 20), (300_000, 8), (1_000_000, 8))
+WALKS = ((300, 100), (3000, 100), (30_000, 20), (300_000, 4), (1_000_000, 4))
 SHORT = WALKS[:3]
 SEEDS = range(10)
 LENGTHS = (10, 30, 3, 50)  # K; the first two are the claim

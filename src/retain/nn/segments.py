@@ -23,6 +23,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import cast
 
 import torch
@@ -155,14 +156,21 @@ class SegmentRecurrence(SequenceModel):
         length = x_BLD.shape[1]
         work = Work(state, donate)
         resets = [] if reset_BL is None else reset_BL.any(0).nonzero().flatten().tolist()
-        outputs, at = [], 0
+        outputs, at, held = [], 0, False
         while at < length:
             if reset_BL is not None and at in resets:
                 self._reset(work, reset_BL[:, at])
             clocks = work.clock_B.tolist()
-            stop = min([length, at + self.segment_length - max(clocks), *_after(resets, at)])
-            if min(clocks) == max(clocks):
+            end = min([length, *_after(resets, at)])
+            stop = min(end, at + self.segment_length - max(clocks))
+            if held and max(clocks) == 0 and (whole := (end - at) // self.segment_length) > 1:
+                x_BSLD = x_BLD[:, at : at + whole * self.segment_length]
+                outputs.append(self._several(x_BSLD.unflatten(1, (whole, -1)), work))
+                stop, held = at + outputs[-1].shape[1], False
+            elif min(clocks) == max(clocks):
+                memory = work.memory_BMD
                 outputs.append(self._stretch(x_BLD[:, at:stop], work, clocks[0]))
+                held = self._may_hold and torch.equal(memory, work.memory_BMD)
             else:
                 outputs.append(self._append(x_BLD[:, at:stop], work, clocks))
                 full = self.segment_length - (stop - at)
@@ -170,6 +178,31 @@ class SegmentRecurrence(SequenceModel):
             at = stop
         y_BLD = torch.cat(outputs, dim=1) if len(outputs) != 1 else outputs[0]
         return y_BLD, work.state()
+
+    # -- several segments at once -----------------------------------------------------------------
+
+    @property
+    def _may_hold(self) -> bool:
+        """Whether a segment may leave all that the next one is read with bit for bit as it was."""
+        sure = not (self.training or torch.is_grad_enabled() or self.cache_length)
+        return sure and self.num_memory_tokens > 0 and self.carry_width == 0
+
+    def _several(self, x_BSLD: Tensor, work: Work) -> Tensor:
+        """Reads S segments side by side, as if none changed the memory that they begin with.
+
+        Up to the first one that does change it, and with that one, what is read is right: the
+        others before it have handed on what they were given. The rest is left for another call.
+        """
+        batch, count = x_BSLD.shape[:2]
+        memory_BSMD = work.memory_BMD[:, None].expand(-1, count, -1, -1)
+        fresh = self.initial_state(batch * count)
+        beside = Work(replace(fresh, memory_BMD=memory_BSMD.flatten(0, 1)), donate=False)
+        y_BSLD = self._stretch(x_BSLD.flatten(0, 1), beside, 0).unflatten(0, (batch, count))
+        after_BSMD = beside.memory_BMD.unflatten(0, (batch, count))
+        changed_S = (after_BSMD != memory_BSMD).flatten(2).any(-1).any(0)
+        right = min(count, int((~changed_S).cumprod(0).sum()) + 1)
+        work.memory_BMD = after_BSMD[:, right - 1].contiguous()
+        return y_BSLD[:, :right].flatten(1, 2)
 
     # -- rows at one place of their segments ------------------------------------------------------
 
