@@ -9,7 +9,7 @@ import threading
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,8 @@ class Experiment:
     """Lengths walked after training."""
     walks: tuple[tuple[int, int], ...] = ()
     """Longer lengths walked after those, and the episodes of each."""
+    options: tuple[tuple[str, str], ...] = ()
+    """Options of the environment on the longer walks."""
 
 
 #: A run that succeeds less often than this at one of the `walks` is not sent on a longer one.
@@ -125,12 +127,26 @@ def _run(suite: str, experiment: Experiment, seed: int) -> bool:
 def _walk(experiment: Experiment, folder: Path) -> None:
     """Walks the longer lengths, as far as the run remembers; what has been walked stays."""
     from retain.api import evaluate
+    from retain.training.runs import Run
 
-    done = {e["value"]: e for e in load_json(folder / "results.json")["evaluations"]}
+    run, options = Run(folder), dict(experiment.options)
+    trained_in = run.config.environment
+    environment = replace(trained_in, kwargs={**trained_in.kwargs, **options})
+    done = {
+        record["value"]: record
+        for record in load_json(folder / "results.json")["evaluations"]
+        if all(record["kwargs"].get(name) == value for name, value in options.items())
+    }
     for value, episodes in experiment.walks:
         record = done.get(value)
         if record is None:
-            record = evaluate(folder, values=[value], episodes=episodes, lookahead=LOOKAHEAD)[0]
+            (record,) = evaluate(
+                run,
+                values=[value],
+                episodes=episodes,
+                environment=environment,
+                lookahead=LOOKAHEAD,
+            )
         if record["mean"] < LOST:
             break
 
@@ -150,6 +166,7 @@ def _keep(suite: str, experiment: Experiment, seed: int) -> None:
     for value, episodes in experiment.walks:
         line += f" && retain evaluate {folder} --corridor-lengths {value} --episodes {episodes}"
         line += f" --lookahead {LOOKAHEAD}"
+        line += "".join(f" --option {name}={given}" for name, given in experiment.options)
     keep(folder, _result_file(suite, experiment, seed), experiment.label, line)
 
 
