@@ -3,8 +3,8 @@
     python benchmarks/items.py
     python benchmarks/items.py --hints 8 --models retaining
 
-T-Maze with 2, 4, 8 and 16 named hints, trained on corridors of up to three segments with the hints at
-random steps. Walked with the hints at random steps of 60 and 300 (100 episodes), and with the hints
+T-Maze with 2, 4, 8 and 16 named hints, trained on corridors of up to three segments with the hints
+at random steps. Walked with the hints at random steps of 60 (120 for 16) and 200, and with the hints
 at the start and a gap after them, at 300, 3,000 (100), 30,000 (20) and 100,000 steps (20).
 """
 
@@ -33,7 +33,7 @@ def experiment(label: str, key: str, recipe: str, hints: int) -> Experiment:
         recipe=recipe,
         seeds=range(10),
         flags=("--num-hints", str(hints), "--context-length", str(LENGTH[hints])),
-        values=(3 * LENGTH[hints], 300),
+        values=(3 * LENGTH[hints], 200),
         walks=WALKS,
         options=(("hint_time", "start"),),
     )
