@@ -4,8 +4,9 @@
     python benchmarks/items.py --hints 8 --models retaining
 
 T-Maze with 2, 4, 8 and 16 named hints, trained on corridors of up to three segments with the hints
-at random steps. Walked with the hints at random steps of 60 (120 for 16) and 200, and with the hints
-at the start and a gap after them, at 300, 3,000 (100), 30,000 (20) and 100,000 steps (20).
+at random steps. Walked with the hints at random steps of 60 (120 with 16 hints) and 200 steps, and
+with the hints at the start and a gap after them, at 300, 3,000 (100 episodes), 30,000 and 100,000
+steps (20).
 """
 
 from __future__ import annotations

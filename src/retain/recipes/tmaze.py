@@ -141,6 +141,28 @@ def transformer_xl(
     return _run("tmaze/transformer_xl", model, num_segments, lengths)
 
 
+@RECIPES.register("tmaze/lstm")
+def lstm(
+    *, context_length: int = 30, num_segments: int = 3, lengths: Lengths = "uniform"
+) -> RunConfig:
+    """An LSTM over the same tokens, trained through all of a sequence."""
+    from retain.models.lstm import LSTMConfig
+
+    model = LSTMConfig(width=64, hidden=128, context_length=context_length)
+    return _run("tmaze/lstm", model, num_segments, lengths)
+
+
+@RECIPES.register("tmaze/gru")
+def gru(
+    *, context_length: int = 30, num_segments: int = 3, lengths: Lengths = "uniform"
+) -> RunConfig:
+    """A GRU over the same tokens, trained through all of a sequence."""
+    from retain.models.gru import GRUConfig
+
+    model = GRUConfig(width=64, hidden=128, context_length=context_length)
+    return _run("tmaze/gru", model, num_segments, lengths)
+
+
 @RECIPES.register("tmaze/gtrxl")
 def gtrxl(
     *, context_length: int = 30, num_segments: int = 3, lengths: Lengths = "uniform"

@@ -1,0 +1,54 @@
+"""Length trained on against length tested on: who goes on remembering?
+
+    python benchmarks/lengths.py                  # trained on up to 300 steps
+    python benchmarks/lengths.py --longest 900    # as in the paper
+
+T-Maze, seven models trained on corridors of up to 9 ... 900 steps in three segments (the Decision
+Transformer in one), and walked for 9 ... 9600 steps, twenty episodes each. A run that has lost the
+hint at one length (success below 0.75) beyond the one it was trained on is not sent further.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from common import Experiment, run_all
+
+SUITE = "lengths"
+TRAINED = (9, 30, 90, 150, 300, 600, 900)
+TESTED = (9, 30, 90, 150, 300, 600, 900, 1200, 2400, 4800, 9600)
+MODELS = (
+    ("RATE", "rate"),
+    ("Decision Transformer", "decision_transformer"),
+    ("RMT", "rmt"),
+    ("Transformer-XL", "transformer_xl"),
+    ("LSTM", "lstm"),
+    ("GRU", "gru"),
+    ("ELMUR", "elmur"),
+)
+
+
+def experiment(label: str, name: str, trained: int) -> Experiment:
+    """One model, trained on corridors of up to `trained` steps."""
+    length = trained if name == "decision_transformer" else trained // 3
+    return Experiment(
+        label=label,
+        key=f"{name}-{trained}",
+        recipe=f"tmaze/{name}",
+        seeds=range(3),
+        flags=("--context-length", str(length), "--evaluation.episodes", "20"),
+        values=tuple(value for value in TESTED if value <= trained),
+        walks=tuple((value, 20) for value in TESTED if value > trained),
+    )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--jobs", type=int, default=2, help="runs at a time, each on one thread")
+    parser.add_argument("--longest", type=int, default=300, help="longest length to train on")
+    options = parser.parse_args()
+    for trained in TRAINED:
+        if trained <= options.longest:
+            run_all(SUITE, [experiment(*model, trained) for model in MODELS], options.jobs)

@@ -1,0 +1,112 @@
+"""Tables and figures of how long memories hold, for `tables.py`."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+import items
+import retention
+from common import LOST, RESULTS
+
+from retain.report.results import load_results
+from retain.report.statistics import mean_stderr
+
+Run = dict[str, Any]
+HELD = 0.995
+
+
+def _walked(run: Run, values: Iterable[int], **options: str) -> list[float]:
+    """Success of one run at each length; a run that got lost stays as it was last seen."""
+    found = {
+        e["value"]: e["mean"]
+        for e in run["evaluations"]
+        if all(e["kwargs"].get(name) == value for name, value in options.items())
+    }
+    scores: list[float] = []
+    for value in values:
+        if value not in found:
+            if not scores or scores[-1] >= LOST:
+                break  # not walked yet
+            scores.append(scores[-1])
+        else:
+            scores.append(found[value])
+    return scores
+
+
+def _cells(group: list[Run], values: tuple[int, ...], **options: str) -> list[str]:
+    """Mean, error and how many runs hold, at each length."""
+    walked = [_walked(run, values, **options) for run in group]
+    cells = []
+    for column in range(len(values)):
+        scores = [scores[column] for scores in walked if len(scores) > column]
+        if not scores:
+            cells.append("")
+            continue
+        mean, error = mean_stderr(scores) if len(scores) > 1 else (scores[0], 0.0)
+        spread = f" ± {error:.2f}" if len(scores) > 1 else ""
+        held = sum(score >= HELD for score in scores)
+        cells.append(f"{mean:.2f}{spread} ({held} of {len(scores)})")
+    return cells
+
+
+def _groups(suite: str) -> dict[str, list[Run]]:
+    groups: dict[str, list[Run]] = defaultdict(list)
+    for run in load_results(RESULTS / suite):
+        groups[run["label"]].append(run)
+    return groups
+
+
+def _training(group: list[Run]) -> list[str]:
+    """Seconds of training, and updates until solved."""
+    cells = []
+    for key in ("seconds", "solved_at_update"):
+        values = [run["training"][key] for run in group if run["training"].get(key) is not None]
+        cells.append(f"{sum(values) / len(values):.0f}" if values else "never")
+    return cells
+
+
+def retention_table() -> str:
+    """Success by length, for each model and K."""
+    groups, rows = _groups(retention.SUITE), []
+    for length in sorted(retention.LENGTHS):
+        for label, *_ in retention.MODELS:
+            group = groups.get(f"{label}, K = {length}")
+            if group:
+                values = (3 * length, *(value for value, _ in retention.WALKS))
+                rows.append([str(length), label, *_cells(group, values), *_training(group)])
+    head = ["K", "model", "3 K", *(f"{value:,}" for value, _ in retention.WALKS)]
+    return _markdown([*head, "seconds to train", "updates until solved"], rows)
+
+
+def ablation_table() -> str:
+    """Success by length, with one thing changed at a time."""
+    groups, rows = _groups(retention.ABLATIONS), []
+    for label, *_ in retention.ROWS:
+        if label in groups:
+            values = (30, *(value for value, _ in retention.SHORT))
+            rows.append([label, *_cells(groups[label], values), *_training(groups[label])])
+    head = ["valve", "30", *(f"{value:,}" for value, _ in retention.SHORT)]
+    return _markdown([*head, "seconds to train", "updates until solved"], rows)
+
+
+def items_table() -> str:
+    """Success by number of hints and length of the gap."""
+    groups, rows = _groups(items.SUITE), []
+    for hints in sorted(items.HINTS):
+        for label, *_ in items.MODELS:
+            group = groups.get(f"{label}, {hints} hints")
+            if group:
+                random = _cells(group, (3 * items.LENGTH[hints], 200), hint_time="random")
+                gap = _cells(group, tuple(v for v, _ in items.WALKS), hint_time="start")
+                rows.append([str(hints), label, *random, *gap, *_training(group)[:1]])
+    walks = [f"at the start, {value:,}" for value, _ in items.WALKS]
+    head = ["hints", "model", "at random, 3 K", "at random, 200", *walks, "seconds to train"]
+    return _markdown(head, rows)
+
+
+def _markdown(head: list[str], rows: list[list[str]]) -> str:
+    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
+    lines += [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join(lines)
