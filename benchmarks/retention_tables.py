@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import items
+import lengths
 import retention
 from common import LOST, RESULTS
 
+from retain.report.plots import length_heatmap
 from retain.report.results import load_results
 from retain.report.statistics import mean_stderr
 
@@ -104,6 +107,33 @@ def items_table() -> str:
     walks = [f"at the start, {value:,}" for value, _ in items.WALKS]
     head = ["hints", "model", "at random, 3 K", "at random, 200", *walks, "seconds to train"]
     return _markdown(head, rows)
+
+
+def lengths_table(figures: Path) -> str:
+    """Success by length trained on and length tested on, as a figure for all models."""
+    runs = load_results(RESULTS / lengths.SUITE)
+    order = [label for label, _ in lengths.MODELS]
+    walked = []
+    for run in sorted(runs, key=lambda run: order.index(run["label"])):
+        scores = _walked(run, lengths.TESTED)
+        known = {e["value"]: e for e in run["evaluations"]}
+        last: Run = {}
+        records = []
+        for value, score in zip(lengths.TESTED, scores, strict=False):
+            last = known.get(value, last)
+            records.append({**last, "value": value, "mean": score})
+        walked.append({**run, "recipe": run["label"], "evaluations": records})
+    length_heatmap(walked, figures / "lengths.png", title="Success on the T-Maze")
+    seeds = {
+        label: f"{sum(run['label'] == label for run in runs)} {label}"
+        for label in order
+        if any(run["label"] == label for run in runs)
+    }
+    return (
+        "![Success by length trained on and length tested on](figures/lengths.png)\n\n"
+        f"Means over runs: {', '.join(seeds.values())}. "
+        f"A run below {LOST} at a length beyond its own keeps that value further on."
+    )
 
 
 def _markdown(head: list[str], rows: list[list[str]]) -> str:

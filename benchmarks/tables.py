@@ -9,9 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import demo
+import items
+import lengths
 import memory_chain
 import memory_rl
 import online_tables
+import retention
+import retention_tables
 import tmaze_memory
 import valve_kinds
 from common import RESULTS
@@ -24,6 +28,7 @@ from retain.report.tables import markdown_table, update_block
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "results.md"
+RETENTION = ROOT / "docs" / "retention.md"
 FIGURES = ROOT / "docs" / "figures"
 
 
@@ -140,6 +145,10 @@ def main() -> None:
         (PAGE, "memory-chain", memory_chain.SUITE, lambda: online_tables.chain_table(FIGURES)),
         (PAGE, "gates", memory_chain.SUITE, online_tables.as_published_table),
         (PAGE, "online-speed", "online_speed.json", online_tables.online_speed_table),
+        (RETENTION, "retention", retention.SUITE, retention_tables.retention_table),
+        (RETENTION, "retention-ablations", retention.ABLATIONS, retention_tables.ablation_table),
+        (RETENTION, "items", items.SUITE, retention_tables.items_table),
+        (RETENTION, "lengths", lengths.SUITE, lambda: retention_tables.lengths_table(FIGURES)),
         (ROOT / "README.md", "demo", "demo", demo_table),
     )
     for page, block, source, make in blocks:
