@@ -250,8 +250,8 @@ def test_the_margin_is_what_is_left_of_half_a_step() -> None:
 def test_a_sample_is_called_a_sample() -> None:
     found = run(hold, budget=20, samples=64)
     assert found.verdict == "sampled"
-    assert found.per_state == 64
-    assert found.leaving_bound == pytest.approx(1 - (0.05 / 2) ** (1 / 64))
+    assert found.walked == found.walked_questions == 64
+    assert found.leaving_bound == pytest.approx(1 - (0.05 / 4) ** (1 / 64))
     assert 0 < (found.lasting_steps or 0) < 100
     assert "no proof" in found.lines()[0]
     assert found == dataclasses.replace(run(hold, budget=20, samples=64), seconds=found.seconds), (

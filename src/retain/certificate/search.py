@@ -29,8 +29,8 @@ def certify(
     context_length: int,
     episodes: int = 256,
     seed: int = 0,
-    budget: int = 2**18,
-    samples: int = 4096,
+    budget: int = 2**20,
+    samples: int = 2**15,
     max_states: int = 4096,
 ) -> Certificate:
     """Looks for inputs that change what a policy's memory holds.
@@ -44,7 +44,8 @@ def certify(
         seed: Seed of the first episode, and of all samples.
         budget: The most sequences to list in each part of the search (beginnings, segments, parts
             of segments before a question); where there are more, some are sampled.
-        samples: Sequences to sample from one memory, if the budget allows.
+        samples: Segments of random episodes to read where they cannot be listed, in each of up to
+            four rounds.
         max_states: The most memories to follow.
 
     Raises:
@@ -138,7 +139,7 @@ def _certify(
             closure.decide(starts, quick=True)
             closure.close()
             facts |= _other_arithmetic(closure)
-            closure.decide(starts)
+            closure.decide(closure.starts(), quick=not closure.listed[2])
         if failures:
             raise Refusal(f"{failures} of {len(played)} episodes failed")
         verdict = {"verdict": "proved" if all(closure.listed) else "sampled"}
@@ -152,10 +153,10 @@ def _certify(
             "beginnings_read": closure.beginnings_read,
             "states": len(closure.memories),
             "transitions": closure.transitions,
-            "per_state": closure.per_state,
-            "questions": closure.questions,
+            "walked": closure.walked,
+            "questions": len(closure.questions),
             "decisions": closure.decisions,
-            "per_question": closure.per_question,
+            "walked_questions": closure.walked_questions,
             "listed": tuple(closure.listed),
             "margin": closure.reader.margin,
             "decision_margin": None if np.isinf(gap) else gap,
