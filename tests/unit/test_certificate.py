@@ -366,19 +366,20 @@ def test_what_cannot_be_certified() -> None:
 
 def test_the_policy_is_left_in_its_mode() -> None:
     policy = latch(hold).train()
-    certify(policy, maze(), context_length=K, episodes=4)
+    certify(policy, maze(), context_length=K, episodes=4, samples=8)
     assert policy.training
 
 
 def test_a_run_is_certified_from_its_folder(tmp_path: Path) -> None:
     trained = retain.train(tiny(updates=1), runs=tmp_path, name="run", final_evaluation=False)
-    found = certify_run(trained.folder, value=24, options={"noise": "none"}, episodes=6, samples=16)
+    few: dict[str, Any] = {"episodes": 6, "samples": 16, "max_states": 8}
+    found = certify_run(trained.folder, value=24, options={"noise": "none"}, **few)
     assert found.context_length == 4
     assert found.options == {"corridor_length": 24, "balanced_goals": True, "noise": "none"}
     assert found.environment == "retain/TMaze-v0"
     assert (found.verdict, found.reason) == ("refused", found.reason)
     assert found.failures  # one update teaches nothing
-    assert certify_run(trained, episodes=4, samples=4).options["corridor_length"] == 12
+    assert certify_run(trained, **few).options["corridor_length"] == 12
     silent = Run(trained.folder)
     evaluation = EvaluationConfig(episodes=1)
     silent.config = dataclasses.replace(trained.config, evaluation=evaluation)

@@ -59,7 +59,7 @@ def certify(
             raise ConfigError(f"{name} must be at least 1, not {given}")
     if seed < 0:
         raise ConfigError(f"seed must be at least 0, not {seed}")
-    checked = _check(policy)
+    checked = check_policy(policy)
     training = policy.training
     policy.eval()
     try:
@@ -164,7 +164,12 @@ def _certify(
     return Certificate(**facts, **verdict, seconds=time.perf_counter() - start)
 
 
-def _check(policy: Policy) -> SequencePolicy:
+def check_policy(policy: Policy) -> SequencePolicy:
+    """Returns a policy that can be certified as what it is.
+
+    Raises:
+        ConfigError: If it cannot be.
+    """
     if not isinstance(policy, SequencePolicy):
         raise ConfigError(
             f"only sequence policies can be certified, not '{policy.config.registered_name}'"
