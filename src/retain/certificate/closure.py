@@ -89,7 +89,7 @@ class Closure:
         self.trail = Trail()
         self.beginnings_read = self.transitions = self.decisions = 0
         self.walked = self.walked_questions = 0
-        self.listed = [True, True, True]
+        self.listed = [False, False, False]
         # Of each memory and question: the actions answered, each with what was seen before.
         self.answered: dict[tuple[int, bytes], dict[bytes, tuple[Array, Array]]]
         self.answered = defaultdict(dict)
@@ -181,22 +181,21 @@ class Closure:
                 some = [self.beginnings[keys[row]] for row in rows]
                 free = np.stack([beginning.free_T for beginning in some])
                 symbols = self._draw(int(free.sum()), 1)[:, 0]
-                told = []
-                for name in ("observation", "return_to_go"):
-                    array = np.stack([getattr(b.steps, f"{name}_T") for b in some])
-                    array[free] = getattr(self.inputs, f"{name}_S")[symbols]
-                    told.append(array)
+                observation = np.stack([b.steps.observation_T for b in some])
+                returns = np.stack([b.steps.return_to_go_T for b in some])
+                observation[free] = self.inputs.observation_S[symbols]
+                returns[free] = self.inputs.return_to_go_S[symbols]
                 action = np.stack([beginning.steps.action_T for beginning in some])
                 state = self.policy.model.initial_state(len(rows))
                 if length:
-                    read = self.reader.read(state, *told, action)
+                    read = self.reader.read(state, observation, returns, action)
                     allowed = np.isin(read.action_BT, self.held_actions)
                     allowed |= read.action_BT == action
-                    self._check_actions(allowed, read.action_BT, told[0].__getitem__, None)
+                    self._check_actions(allowed, read.action_BT, observation.__getitem__, None)
                     state = read.after
                 which[rows] = self.memories.add(state)
                 self.beginnings_read += len(rows)
-                self._note_starts([keys[row] for row in rows], which[rows], told[0].__getitem__)
+                self._note_starts([keys[row] for row in rows], which[rows], observation.__getitem__)
         return which
 
     def _note_starts(
@@ -225,6 +224,7 @@ class Closure:
         """
         self.transitions = self.decisions = 0
         self.answered.clear()
+        self.listed[2] = True
         self.listed[1] = self._list()
         if not self.listed[1]:
             self.listed[2] = False

@@ -230,9 +230,9 @@ def _meaning(c: Certificate) -> list[str]:
         else:
             million = (1 - chance) ** (1_000_000 / c.context_length)
             lines += [
-                f"Random episodes went through {c.walked:,} segments without a new memory, and gave a",
-                "right answer in each. With 95 % confidence a segment leads out with a chance below",
-                f"{chance:.2g}, if memories occur in them as often as they ever will.",
+                f"Random episodes went through {c.walked:,} segments without a new memory, and",
+                "answered rightly in each. With 95 % confidence a segment leads out with a chance",
+                f"below {chance:.2g}, if memories occur in them as often as they ever will.",
                 f"That vouches for {int(lasting):,} steps (a chance of 95 % to hold), and for a",
                 f"million steps only with a chance of {million:.2g}. Steps are drawn as if",
                 "independent. Rarer inputs, and inputs of another kind, were not tried.",
