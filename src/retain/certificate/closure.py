@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from retain.agents.sequence_policy import SequencePolicy
+from retain.certificate.beginnings import Kind, Shown
 from retain.certificate.play import Episode, Inputs, Steps
 from retain.certificate.reading import Memories, Read, Reader, Refusal
 from retain.certificate.record import ROUNDS
@@ -26,25 +26,6 @@ Array = npt.NDArray[Any]
 ROWS = 256
 #: Segments from one memory in a first look.
 QUICK = 64
-
-
-#: A kind of beginning: how many steps it has, and what is shown at which of them.
-Kind: TypeAlias = tuple[int, bytes]
-
-
-@dataclass(frozen=True)
-class Beginning:
-    """An episode up to the end of the segment in which holding begins."""
-
-    steps: Steps
-    free_T: npt.NDArray[np.bool_]
-    """Steps at which any input of the kind seen may stand."""
-
-    @property
-    def key(self) -> Kind:
-        """The same for beginnings in which the same was shown at the same steps."""
-        shown = np.where(self.free_T[:, None], np.inf, self.steps.told())
-        return len(self.steps), shown.tobytes()
 
 
 class Closure:
@@ -93,58 +74,24 @@ class Closure:
         # Of each memory and question: the actions answered, each with what was seen before.
         self.answered: dict[tuple[int, bytes], dict[bytes, tuple[Array, Array]]]
         self.answered = defaultdict(dict)
-        self._group(episodes)
-
-    def _group(self, episodes: list[Episode]) -> None:
-        """Sorts episodes by how they begin, and notes what each kind is asked."""
-        length = self.context_length
-        self.beginnings: dict[Kind, Beginning] = {}
-        self.weights: dict[Kind, int] = defaultdict(int)
-        self.endings: dict[Kind, dict[bytes, Steps]] = defaultdict(dict)
-        self.questions: dict[bytes, Steps] = {}
-        for episode in episodes:
-            stop = -(-episode.held_from // length) * length
-            if stop > episode.asked_at:
-                continue
-            steps = episode.steps.part(0, stop)
-            beginning = Beginning(steps, self.inputs.of_the_kind(steps.told()))
-            ending = episode.steps.part(episode.asked_at)
-            question = ending.told().tobytes()
-            asked = self.endings[beginning.key]
-            self.beginnings.setdefault(beginning.key, beginning)
-            self.weights[beginning.key] += 1
-            self.questions.setdefault(question, ending)
-            other = asked.setdefault(question, ending)
-            if not np.array_equal(other.action_T, ending.action_T):
-                raise Refusal(
-                    "episodes that begin and end with the same inputs have different right "
-                    "answers: something is decided by what was seen in between"
-                )
+        self.shown = Shown(inputs, episodes, context_length)
 
     # -- writing -------------------------------------------------------------------------------
 
     def begin(self) -> dict[Kind, set[int]]:
         """Reads all beginnings, or a sample; returns the memories each kind can end in."""
-        counts = [self.inputs.count(int(b.free_T.sum())) for b in self.beginnings.values()]
+        counts = [self.inputs.count(int(b.free_T.sum())) for b in self.shown.beginnings.values()]
         self.listed[0] = _sum(counts, self.budget) is not None
         if not self.listed[0]:
-            keys = self._kinds(max(self.samples, len(self.beginnings)))
+            keys = self.shown.draw(self.rng, max(self.samples, len(self.shown.beginnings)))
             self._begin_some(keys)
             return self.starts()
-        for key, beginning in self.beginnings.items():
-            steps = beginning.steps
-            choices = [
-                Choices(self.inputs.observation_S, self.inputs.return_to_go_S, int(action))
-                if free
-                else Choices(steps.observation_T[t : t + 1], steps.return_to_go_T[t : t + 1],
-                             int(action))
-                for t, (free, action) in enumerate(zip(beginning.free_T, steps.action_T,
-                                                       strict=True))
-            ]  # fmt: skip
+        for key in self.shown.beginnings:
+            choices = self.shown.choices(key)
             for branches in grow(self.reader, self.policy.model.initial_state(1), choices):
                 if branches.length:
-                    usual = steps.action_T[branches.length - 1]
-                    self._check_branches(branches, choices, None, int(usual))
+                    usual = choices[branches.length - 1].action
+                    self._check_branches(branches, choices, None, usual)
                 if branches.length == len(choices):
                     found = self.memories.add(branches.state)
                     self.beginnings_read += len(found)
@@ -162,14 +109,6 @@ class Closure:
             starts[key].add(number)
         return starts
 
-    def _kinds(self, rows: int) -> list[Kind]:
-        """Draws kinds of beginnings as they were seen, each at least once if there is room."""
-        keys = list(self.beginnings)
-        weight = np.array([self.weights[key] for key in keys], dtype=np.float64)
-        drawn = self.rng.choice(len(keys), size=rows, p=weight / weight.sum())
-        drawn[: len(keys)] = np.arange(len(keys))[:rows]
-        return [keys[n] for n in drawn]
-
     def _begin_some(self, keys: list[Kind]) -> npt.NDArray[np.int64]:
         """Reads a beginning of each of some kinds, drawn where it is free; returns memories."""
         which = np.full(len(keys), -1)
@@ -178,7 +117,7 @@ class Closure:
             chosen = np.flatnonzero(lengths == length)
             for start in range(0, len(chosen), ROWS):
                 rows = chosen[start : start + ROWS]
-                some = [self.beginnings[keys[row]] for row in rows]
+                some = [self.shown.beginnings[keys[row]] for row in rows]
                 free = np.stack([beginning.free_T for beginning in some])
                 symbols = self._draw(int(free.sum()), 1)[:, 0]
                 observation = np.stack([b.steps.observation_T for b in some])
@@ -238,7 +177,7 @@ class Closure:
             known = len(self.memories)
             if _sum([lengths[-1]] * known, self.budget) is None:
                 return False
-            fits = _sum(lengths[:-1] * len(self.questions) * known, self.budget)
+            fits = _sum(lengths[:-1] * len(self.shown.questions) * known, self.budget)
             self.listed[2] = self.listed[2] and fits is not None
             self._list_from(done)
             done += 1
@@ -259,7 +198,7 @@ class Closure:
                     lambda row: branches.seen(row, self.segment),  # noqa: B023
                 )  # fmt: skip
             elif self.listed[2]:
-                for question, end in self.questions.items():
+                for question, end in self.shown.questions.items():
                     told = end.observation_T, end.return_to_go_T, end.action_T
                     action, gap = ask(self.reader, branches, *told)
                     self.decision_margin = min(self.decision_margin, gap)
@@ -302,7 +241,7 @@ class Closure:
         The set is tried on a round that had no part in finding it.
         """
         walkers = min(ROWS, self.samples)
-        keys = self._kinds(walkers)
+        keys = self.shown.draw(self.rng, walkers)
         numbers = self._begin_some(keys)
         for _ in range(ROUNDS):
             before, self.walked, self.walked_questions = len(self.memories), 0, 0
@@ -331,7 +270,7 @@ class Closure:
         asked: dict[tuple[int, bytes], tuple[Steps, Kind]] = {}
         for key, numbers in starts.items():
             for number in self.trail.reachable(numbers):
-                for question, ending in self.endings[key].items():
+                for question, ending in self.shown.endings[key].items():
                     other, before = asked.setdefault((number, question), (ending, key))
                     if not np.array_equal(other.action_T, ending.action_T):
                         raise Refusal(
@@ -357,7 +296,7 @@ class Closure:
         """Asks each memory one of the questions of its kind of beginning."""
         places = []
         for key, number in zip(keys, numbers.tolist(), strict=True):
-            endings = list(self.endings[key].values())
+            endings = list(self.shown.endings[key].values())
             places.append((number, endings[self.rng.integers(len(endings))], key))
         for size in {len(ending) for _, ending, _ in places}:
             self._ask([place for place in places if len(place[1]) == size], length)
@@ -432,7 +371,7 @@ class Closure:
             f"instead of {', '.join(map(str, self.held_actions))}), so what it sees next is not "
             "of the kind seen",
             self.trail.witness(
-                list(self.beginnings),
+                list(self.shown.beginnings),
                 None if numbers is None else int(numbers[row]),
                 observations=seen(row).tolist(),
                 actions=action_BT[row].tolist(),

@@ -127,7 +127,7 @@ def _certify(
             most=max_states,
             rng=np.random.default_rng(seed),
         )
-        if not closure.beginnings:
+        if not closure.shown.beginnings:
             raise ConfigError(
                 "in no episode a segment ends between what is shown and the question; certify in "
                 "longer ones"
@@ -149,12 +149,12 @@ def _certify(
         gap = closure.decision_margin
         facts |= {
             "held_actions": tuple(closure.held_actions.tolist()),
-            "beginnings": len(closure.beginnings),
+            "beginnings": len(closure.shown.beginnings),
             "beginnings_read": closure.beginnings_read,
             "states": len(closure.memories),
             "transitions": closure.transitions,
             "walked": closure.walked,
-            "questions": len(closure.questions),
+            "questions": len(closure.shown.questions),
             "decisions": closure.decisions,
             "walked_questions": closure.walked_questions,
             "listed": tuple(closure.listed),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from retain.certificate.beginnings import Kind
+
 Array = npt.NDArray[Any]
-Kind: TypeAlias = tuple[int, bytes]
 
 
 class Trail:
