@@ -111,7 +111,7 @@ def _certify(options: Options, trained: Run, folder: Path) -> None:
     add(folder, "certificate", certificate.to_json())
     console.print()
     for line in certificate.lines():
-        console.print(line, markup=False, highlight=False)
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     console.print()
 
 
