@@ -132,3 +132,30 @@ def test_a_model_without_memory(tmp_path: Path, refused: Refused) -> None:
     made = api.train(config, name="new", runs=tmp_path, final_evaluation=False)
     assert "the run's model has no memory to look at" in refused("inspect", made.folder)
     assert not (made.folder / "inspection").exists()
+
+
+def test_a_certificate(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    few = ["--certify-budget", "100", "--certify-samples", "16"]
+    typed = ["inspect", str(run), *QUICK, "--option", "noise=none", "--certify", *few]
+    assert main(typed) == 0
+    output = capsys.readouterr().out
+    assert output.index("The memory") < output.index("CERTIFIED") < output.index("written:")
+    record = json.loads((run / "inspection" / "inspection.json").read_text())
+    assert record["verdict"]
+    found = record["certificate"]
+    assert found["verdict"] == "refused"  # so few updates teach nothing
+    assert found["options"] == {"corridor_length": 14, "noise": "none", "balanced_goals": True}
+    assert (found["episodes"], found["context_length"]) == (256, 4)
+    assert found["reason"] in " ".join(output.split())
+
+
+def test_what_cannot_be_certified(tmp_path: Path, run: Path, refused: Refused) -> None:
+    refusal = refused("inspect", run, *QUICK, "--certify", "--certify-budget", "0")
+    assert "budget must be at least 1, not 0" in refusal
+    config = tiny_online(
+        "dqn", "lstm", "retain/MemorySize-v0", {"memory_length": 12, "num_bits": 2}, episodes=4
+    )
+    made = api.train(config, name="new", runs=tmp_path, final_evaluation=False)
+    refusal = refused("inspect", made.folder, "--certify")
+    assert "only sequence policies can be certified, not 'dqn'" in refusal
+    assert not (made.folder / "inspection").exists()

@@ -292,3 +292,19 @@ def test_wrong_options_are_refused_in_one_line(kwargs: dict[str, Any], words: st
     with pytest.raises(ConfigError, match=words) as caught:
         envs.make_vec(ID, 2, **kwargs)
     assert "\n" not in str(caught.value)
+
+
+def test_what_has_to_be_remembered() -> None:
+    options = {"num_pairs": 3, "num_keys": 5, "replacements": 2, "store_steps": 7, "gap": 4}
+    env = AssociativeRecallVectorEnv(6, **options)
+    values, keys = 4, 5
+    observation, _ = env.reset(seed=0)
+    hidden = {name: value.copy() for name, value in env.rules.hidden().items()}
+    assert list(hidden) == ["pair 1", "pair 2", "pair 3"]
+    last: list[dict[int, int]] = [{} for _ in range(6)]  # dicts keep the order of first showing
+    for _ in range(7):
+        for row, seen in enumerate(observation):
+            if seen[:values].any():
+                last[row][int(seen[values : values + keys].argmax())] = int(seen[:values].argmax())
+        observation = env.step(np.zeros(6, dtype=np.int64))[0]
+    assert [list(shown.values()) for shown in last] == np.stack(list(hidden.values()), 1).tolist()

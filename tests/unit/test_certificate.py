@@ -23,6 +23,7 @@ from retain.certificate import Certificate, certify, certify_run
 from retain.certificate.play import find_inputs, play
 from retain.certificate.reading import Memories, Reader, Refusal, numbers
 from retain.certificate.record import bound_of
+from retain.certificate.tree import Choices, ask, grow
 from retain.core.errors import ConfigError
 from retain.evaluation import EnvironmentConfig, EvaluationConfig
 from retain.memory import MemoryState, SequenceModel, cache, clock, slots
@@ -250,8 +251,8 @@ def test_the_margin_is_what_is_left_of_half_a_step() -> None:
 def test_a_sample_is_called_a_sample() -> None:
     found = run(hold, budget=20, samples=64)
     assert found.verdict == "sampled"
-    assert found.per_state == 64
-    assert found.leaving_bound == pytest.approx(1 - (0.05 / 2) ** (1 / 64))
+    assert found.walked == found.walked_questions == 64
+    assert found.leaving_bound == pytest.approx(1 - (0.05 / 4) ** (1 / 64))
     assert 0 < (found.lasting_steps or 0) < 100
     assert "no proof" in found.lines()[0]
     assert found == dataclasses.replace(run(hold, budget=20, samples=64), seconds=found.seconds), (
@@ -332,6 +333,56 @@ def test_segments_are_read_from_the_memory_alone(name: str) -> None:
     np.testing.assert_array_equal(other.action_BT, whole.action_BT)
 
 
+@pytest.mark.parametrize("name", ["tmaze/rate", "tmaze/rmt"])
+def test_a_tree_is_what_its_sequences_are(name: str) -> None:
+    policy = real(name)
+    reader, rng = Reader(policy), np.random.default_rng(0)
+    observation = rng.normal(size=(3, 4)).astype(np.float32)
+    choices = [Choices(observation, np.ones(3, dtype=np.float32), 3)] * 4
+    memories, lengths = Memories(policy, 100), [0] * 5
+    for branches in grow(reader, policy.model.initial_state(1), choices):
+        path = branches.path_BT
+        lengths[branches.length] += len(path)
+        state, rows = policy.model.initial_state(len(path)), len(path)
+        ending = rng.normal(size=(2, 4)).astype(np.float32)
+        returns, given = np.ones(2, dtype=np.float32), np.array([1, 2])
+        asked, _ = ask(reader, branches, ending, returns, given)
+        observations = np.concatenate(
+            [observation[path], np.repeat(ending[None], rows, axis=0)], axis=1
+        )
+        actions = np.concatenate(
+            [np.zeros(path.shape, dtype=np.int64), np.repeat(given[None], rows, axis=0)], axis=1
+        )
+        told = observations, np.ones(actions.shape, dtype=np.float32), actions
+        read = reader.read(state, *told, given=2)
+        np.testing.assert_array_equal(read.action_BT[:, : branches.length], branches.action_BT)
+        np.testing.assert_array_equal(read.action_BT[:, branches.length :], asked)
+        np.testing.assert_array_equal(branches.seen(0, choices) if path.size else [],
+                                      observation[path[0]] if path.size else [])  # fmt: skip
+        if branches.length == 4:
+            whole = reader.read(state, *[array[:, :4] for array in told]).after
+            np.testing.assert_allclose(numbers(branches.state), numbers(whole), atol=1e-5)
+            memories.add(branches.state)
+    assert lengths == [1, 3, 9, 27, 81]
+
+
+def test_the_margin_is_that_of_the_real_valve() -> None:
+    policy = real("tmaze/rate")
+    reader = Reader(policy)
+    told = np.zeros((5, 8, 4), np.float32), np.ones((5, 8), np.float32), np.zeros((5, 8), np.int64)
+    with reader.measured():
+        reader.read(policy.model.initial_state(5), *told)
+    # Three levels from -1 to 1: no value is more than half a step from an edge.
+    assert reader.margin is not None
+    assert 0 < reader.margin <= 0.5
+    found = certify(policy, maze(), context_length=4, episodes=6, samples=16, max_states=8)
+    assert found.margin is None or found.margin >= 0
+    plain = Reader(real("tmaze/rate-plain"))
+    with plain.measured():
+        plain.read(plain.policy.model.initial_state(5), *told)
+    assert plain.margin is None, "a valve that does not round has no edges"
+
+
 def test_a_model_that_looks_at_its_cache_is_noticed() -> None:
     policy = real("tmaze/rate", {"cache_length": 8})
     memories = Memories(policy, 10)
@@ -366,19 +417,20 @@ def test_what_cannot_be_certified() -> None:
 
 def test_the_policy_is_left_in_its_mode() -> None:
     policy = latch(hold).train()
-    certify(policy, maze(), context_length=K, episodes=4)
+    certify(policy, maze(), context_length=K, episodes=4, samples=8)
     assert policy.training
 
 
 def test_a_run_is_certified_from_its_folder(tmp_path: Path) -> None:
     trained = retain.train(tiny(updates=1), runs=tmp_path, name="run", final_evaluation=False)
-    found = certify_run(trained.folder, value=24, options={"noise": "none"}, episodes=6, samples=16)
+    few: dict[str, Any] = {"episodes": 6, "samples": 16, "max_states": 8}
+    found = certify_run(trained.folder, value=24, options={"noise": "none"}, **few)
     assert found.context_length == 4
     assert found.options == {"corridor_length": 24, "balanced_goals": True, "noise": "none"}
     assert found.environment == "retain/TMaze-v0"
     assert (found.verdict, found.reason) == ("refused", found.reason)
     assert found.failures  # one update teaches nothing
-    assert certify_run(trained, episodes=4, samples=4).options["corridor_length"] == 12
+    assert certify_run(trained, **few).options["corridor_length"] == 12
     silent = Run(trained.folder)
     evaluation = EvaluationConfig(episodes=1)
     silent.config = dataclasses.replace(trained.config, evaluation=evaluation)

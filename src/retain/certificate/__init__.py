@@ -10,6 +10,6 @@ from __future__ import annotations
 
 from retain.certificate.record import Certificate
 from retain.certificate.runs import certify_run
-from retain.certificate.search import certify
+from retain.certificate.search import certify, check_policy
 
-__all__ = ["Certificate", "certify", "certify_run"]
+__all__ = ["Certificate", "certify", "certify_run", "check_policy"]

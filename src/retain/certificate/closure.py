@@ -6,43 +6,26 @@ Axes: R rows, T steps, S symbols.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from retain.agents.sequence_policy import SequencePolicy
+from retain.certificate.beginnings import Kind, Shown
 from retain.certificate.play import Episode, Inputs, Steps
-from retain.certificate.reading import Memories, Reader, Refusal
-from retain.memory import MemoryState
+from retain.certificate.reading import Memories, Read, Reader, Refusal
+from retain.certificate.record import ROUNDS
+from retain.certificate.tree import Branches, Choices, ask, grow
+from retain.certificate.witness import Trail
 
 Array = npt.NDArray[Any]
 
-#: Tokens that are read in one call, about.
-TOKENS = 2**17
-#: Segments from one memory in a first look; the least that a sample has; rounds of sampling.
-QUICK, LEAST, ROUNDS = 32, 64, 8
-
-
-#: A kind of beginning: how many steps it has, and what is shown at which of them.
-Kind: TypeAlias = tuple[int, bytes]
-
-
-@dataclass(frozen=True)
-class Beginning:
-    """An episode up to the end of the segment in which holding begins."""
-
-    steps: Steps
-    free_T: npt.NDArray[np.bool_]
-    """Steps at which any input of the kind seen may stand."""
-
-    @property
-    def key(self) -> Kind:
-        """The same for beginnings in which the same was shown at the same steps."""
-        shown = np.where(self.free_T[:, None], np.inf, self.steps.told())
-        return len(self.steps), shown.tobytes()
+#: Rows that are read in one call; larger batches are no faster.
+ROWS = 256
+#: Segments from one memory in a first look.
+QUICK = 64
 
 
 class Closure:
@@ -55,7 +38,7 @@ class Closure:
         context_length: Steps of a segment, K.
         budget: The most sequences to list in each part of the search; where there are more, some
             are sampled.
-        samples: How many are sampled from one memory, if the budget allows.
+        samples: How many are sampled then.
         most: The most memories to follow.
         rng: Draws samples.
     """
@@ -79,130 +62,197 @@ class Closure:
         held = np.concatenate([e.steps.action_T[e.held_from : e.asked_at] for e in episodes])
         actions, counts = np.unique(held, return_counts=True)
         self.held_actions = actions
-        self.usual_action = actions[counts.argmax()]
+        self.usual_action = int(actions[counts.argmax()])
+        self.segment = [
+            Choices(inputs.observation_S, inputs.return_to_go_S, self.usual_action)
+        ] * context_length
         self.decision_margin = np.inf
-        self.leads_to: dict[int, set[int]] = defaultdict(set)
-        # What was seen on the way from one memory to another, and where episodes began.
-        self.seen_between: dict[tuple[int, int], Array] = {}
-        self.seen_first: dict[tuple[Kind, int], Array] = {}
+        self.trail = Trail()
         self.beginnings_read = self.transitions = self.decisions = 0
-        self.per_state = self.per_question = 0
-        self.listed = [True, True, True]
-        self.questions = 0
-        self._group(episodes)
-
-    def _group(self, episodes: list[Episode]) -> None:
-        """Sorts episodes by how they begin, and notes what each kind is asked."""
-        length = self.context_length
-        self.beginnings: dict[Kind, Beginning] = {}
-        self.endings: dict[Kind, dict[bytes, Steps]] = defaultdict(dict)
-        for episode in episodes:
-            stop = -(-episode.held_from // length) * length
-            if stop > episode.asked_at:
-                continue
-            steps = episode.steps.part(0, stop)
-            beginning = Beginning(steps, self.inputs.of_the_kind(steps.told()))
-            ending = episode.steps.part(episode.asked_at)
-            asked = self.endings[beginning.key]
-            self.beginnings.setdefault(beginning.key, beginning)
-            other = asked.setdefault(ending.told().tobytes(), ending)
-            if not np.array_equal(other.action_T, ending.action_T):
-                raise Refusal(
-                    "episodes that begin and end with the same inputs have different right "
-                    "answers: something is decided by what was seen in between"
-                )
+        self.walked = self.walked_questions = 0
+        self.listed = [False, False, False]
+        # Of each memory and question: the actions answered, each with what was seen before.
+        self.answered: dict[tuple[int, bytes], dict[bytes, tuple[Array, Array]]]
+        self.answered = defaultdict(dict)
+        self.shown = Shown(inputs, episodes, context_length)
 
     # -- writing -------------------------------------------------------------------------------
 
     def begin(self) -> dict[Kind, set[int]]:
         """Reads all beginnings, or a sample; returns the memories each kind can end in."""
-        starts: dict[Kind, set[int]] = defaultdict(set)
-        kinds = self.beginnings.values()
-        counts = [self.inputs.count(int(beginning.free_T.sum())) for beginning in kinds]
+        counts = [self.inputs.count(int(b.free_T.sum())) for b in self.shown.beginnings.values()]
         self.listed[0] = _sum(counts, self.budget) is not None
-        samples = None if self.listed[0] else self._share(len(counts))
-        for key, beginning in self.beginnings.items():
-            free = np.flatnonzero(beginning.free_T)
-            steps = beginning.steps
-            for chosen in self._sequences(len(free), samples, len(steps)):
-                rows = len(chosen)
-                observation = np.repeat(steps.observation_T[None], rows, axis=0)
-                returns = np.repeat(steps.return_to_go_T[None], rows, axis=0)
-                observation[:, free] = self.inputs.observation_S[chosen]
-                returns[:, free] = self.inputs.return_to_go_S[chosen]
-                action = np.repeat(steps.action_T[None], rows, axis=0)
-                state: MemoryState = self.policy.model.initial_state(rows)
-                if len(steps):
-                    read = self.reader.read(state, observation, returns, action)
-                    allowed = np.isin(read.action_BT, self.held_actions) | (
-                        read.action_BT == action
+        if not self.listed[0]:
+            keys = self.shown.draw(self.rng, max(self.samples, len(self.shown.beginnings)))
+            self._begin_some(keys)
+            return self.starts()
+        for key in self.shown.beginnings:
+            choices = self.shown.choices(key)
+            for branches in grow(self.reader, self.policy.model.initial_state(1), choices):
+                if branches.length:
+                    usual = choices[branches.length - 1].action
+                    self._check_branches(branches, choices, None, usual)
+                if branches.length == len(choices):
+                    found = self.memories.add(branches.state)
+                    self.beginnings_read += len(found)
+                    self._note_starts(
+                        [key] * len(found),
+                        found,
+                        lambda row: branches.seen(row, choices),  # noqa: B023
                     )
-                    self._check_actions(allowed, read.action_BT, observation, None)
-                    state = read.after
-                found = self.memories.add(state)
-                self.beginnings_read += rows
-                which, first = np.unique(found, return_index=True)
-                for number, row in zip(which.tolist(), first.tolist(), strict=True):
-                    starts[key].add(number)
-                    self.seen_first.setdefault((key, number), observation[row])
+        return self.starts()
+
+    def starts(self) -> dict[Kind, set[int]]:
+        """Returns the memories that each kind of beginning was found to end in."""
+        starts: dict[Kind, set[int]] = defaultdict(set)
+        for key, number in self.trail.first:
+            starts[key].add(number)
         return starts
+
+    def _begin_some(self, keys: list[Kind]) -> npt.NDArray[np.int64]:
+        """Reads a beginning of each of some kinds, drawn where it is free; returns memories."""
+        which = np.full(len(keys), -1)
+        lengths = np.array([key[0] for key in keys])
+        for length in np.unique(lengths):
+            chosen = np.flatnonzero(lengths == length)
+            for start in range(0, len(chosen), ROWS):
+                rows = chosen[start : start + ROWS]
+                some = [self.shown.beginnings[keys[row]] for row in rows]
+                free = np.stack([beginning.free_T for beginning in some])
+                symbols = self._draw(int(free.sum()), 1)[:, 0]
+                observation = np.stack([b.steps.observation_T for b in some])
+                returns = np.stack([b.steps.return_to_go_T for b in some])
+                observation[free] = self.inputs.observation_S[symbols]
+                returns[free] = self.inputs.return_to_go_S[symbols]
+                action = np.stack([beginning.steps.action_T for beginning in some])
+                state = self.policy.model.initial_state(len(rows))
+                if length:
+                    read = self.reader.read(state, observation, returns, action)
+                    allowed = np.isin(read.action_BT, self.held_actions)
+                    allowed |= read.action_BT == action
+                    self._check_actions(allowed, read.action_BT, observation.__getitem__, None)
+                    state = read.after
+                which[rows] = self.memories.add(state)
+                self.beginnings_read += len(rows)
+                self._note_starts([keys[row] for row in rows], which[rows], observation.__getitem__)
+        return which
+
+    def _note_starts(
+        self, keys: list[Kind], found: npt.NDArray[np.int64], seen: Callable[[int], Array]
+    ) -> None:
+        for row, (key, number) in enumerate(zip(keys, found.tolist(), strict=True)):
+            if (key, number) not in self.trail.first:
+                self.trail.first[key, number] = seen(row)
 
     # -- holding -------------------------------------------------------------------------------
 
     def explore(self) -> None:
         """Follows a few segments from every memory until no new one comes."""
-        self._follow_all(QUICK)
+        done = 0
+        while done < len(self.memories):
+            numbers = np.arange(done, len(self.memories)).repeat(QUICK)
+            done = len(self.memories)
+            for start in range(0, len(numbers), ROWS):
+                self._follow(numbers[start : start + ROWS])
 
     def close(self) -> None:
-        """Follows every segment from every memory, or a sample, until no new memory comes.
-
-        Where segments are sampled, the set is tried on samples that had no part in finding it.
+        """Follows every segment from every memory, or walks at random, until no new memory comes.
 
         Raises:
             Refusal: If new memories keep coming.
         """
-        self.listed[1] = self._follow_all(None)
-        if self.listed[1]:
-            return
+        self.transitions = self.decisions = 0
+        self.answered.clear()
+        self.listed[2] = True
+        self.listed[1] = self._list()
+        if not self.listed[1]:
+            self.listed[2] = False
+            self._walk()
+
+    def _list(self) -> bool:
+        """Reads all segments from all memories; False if that would pass the budget."""
+        lengths = [self.inputs.count(length) for length in range(self.context_length + 1)]
+        done = 0
+        while done < len(self.memories):
+            known = len(self.memories)
+            if _sum([lengths[-1]] * known, self.budget) is None:
+                return False
+            fits = _sum(lengths[:-1] * len(self.shown.questions) * known, self.budget)
+            self.listed[2] = self.listed[2] and fits is not None
+            self._list_from(done)
+            done += 1
+        return True
+
+    def _list_from(self, number: int) -> None:
+        """Reads all segments from one memory; asks all questions behind all parts of them."""
+        root = self.memories.state(np.array([number]))
+        for branches in grow(self.reader, root, self.segment):
+            if branches.length:
+                self.decision_margin = min(self.decision_margin, branches.gap)
+                self._check_branches(branches, self.segment, number)
+            if branches.length == self.context_length:
+                found = self.memories.add(branches.state)
+                self.transitions += len(found)
+                self._note_ways(
+                    np.full(len(found), number), found,
+                    lambda row: branches.seen(row, self.segment),  # noqa: B023
+                )  # fmt: skip
+            elif self.listed[2]:
+                for question, end in self.shown.questions.items():
+                    told = end.observation_T, end.return_to_go_T, end.action_T
+                    action, gap = ask(self.reader, branches, *told)
+                    self.decision_margin = min(self.decision_margin, gap)
+                    self.decisions += len(action)
+                    _, first = np.unique(action, axis=0, return_index=True)
+                    for row in first.tolist():
+                        self.answered[number, question].setdefault(
+                            action[row].tobytes(),
+                            (branches.seen(row, self.segment) if branches.length
+                             else end.observation_T[:0], action[row]),
+                        )  # fmt: skip
+
+    def _follow(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Reads a random segment from each of some memories; returns what they become."""
+        told = self._told(self._draw(len(numbers), self.context_length))
+        action = np.full(told[1].shape, self.usual_action)
+        read = self.reader.read(self.memories.state(numbers), *told, action)
+        self.decision_margin = min(self.decision_margin, read.gap)
+        allowed = np.isin(read.action_BT, self.held_actions)
+        self._check_actions(allowed, read.action_BT, told[0].__getitem__, numbers)
+        found = self.memories.add(read.after)
+        self.transitions += len(found)
+        self._note_ways(numbers, found, told[0].__getitem__)
+        return found
+
+    def _note_ways(
+        self,
+        numbers: npt.NDArray[np.int64],
+        found: npt.NDArray[np.int64],
+        seen: Callable[[int], Array],
+    ) -> None:
+        pairs, rows = np.unique(np.stack([numbers, found]), axis=1, return_index=True)
+        for (number, other), row in zip(pairs.T.tolist(), rows.tolist(), strict=True):
+            if other not in self.trail.leads_to[number]:
+                self.trail.note(number, other, seen(row))
+
+    def _walk(self) -> None:
+        """Lets random episodes go on and on, and asks each behind a part of every segment.
+
+        The set is tried on a round that had no part in finding it.
+        """
+        walkers = min(ROWS, self.samples)
+        keys = self.shown.draw(self.rng, walkers)
+        numbers = self._begin_some(keys)
         for _ in range(ROUNDS):
-            before = len(self.memories)
-            self._follow_all(self._share(before))
+            before, self.walked, self.walked_questions = len(self.memories), 0, 0
+            while self.walked < self.samples:
+                self._ask_some(keys, numbers, int(self.rng.integers(self.context_length)))
+                numbers = self._follow(numbers)
+                self.walked += walkers
+                self.walked_questions += walkers
             if len(self.memories) == before:
                 return
         raise Refusal(f"new memories keep coming: {len(self.memories)} so far")
-
-    def _follow_all(self, samples: int | None) -> bool:
-        """Follows samples, or all segments (None); False if that would pass the budget."""
-        self.transitions, done = 0, 0
-        whole = self.inputs.count(self.context_length)
-        while done < len(self.memories):
-            if samples is None and _sum([whole] * len(self.memories), self.budget) is None:
-                return False
-            self._follow(done, samples)
-            done += 1
-        self.per_state = self.transitions // max(1, len(self.memories))
-        return True
-
-    def _share(self, places: int) -> int:
-        """How many sequences to sample at each of some places."""
-        return max(LEAST, min(self.samples, self.budget // max(1, places)))
-
-    def _follow(self, number: int, samples: int | None) -> None:
-        """Reads segments from one memory."""
-        for chosen in self._sequences(self.context_length, samples, self.context_length):
-            observation, returns = self._told(chosen)
-            action = np.full(chosen.shape, self.usual_action)
-            state = self.memories.state(np.full(len(chosen), number))
-            read = self.reader.read(state, observation, returns, action)
-            self.decision_margin = min(self.decision_margin, read.gap)
-            allowed = np.isin(read.action_BT, self.held_actions)
-            self._check_actions(allowed, read.action_BT, observation, number)
-            found = self.memories.add(read.after)
-            self.transitions += len(chosen)
-            numbers, rows = np.unique(found, return_index=True)
-            for other, row in zip(numbers.tolist(), rows.tolist(), strict=True):
-                self.leads_to[number].add(other)
-                self.seen_between.setdefault((number, other), observation[row])
 
     # -- answering -----------------------------------------------------------------------------
 
@@ -210,90 +260,108 @@ class Closure:
         """Asks every memory all that it must know, at every step of a segment.
 
         Args:
-            starts: What `begin` found.
-            quick: Read a few sequences only, to find soon what is often wrong.
+            starts: The memories that each kind of beginning can end in.
+            quick: Do not look at what `close` found; read a few sequences, to find soon what is
+                often wrong.
 
         Raises:
             Refusal: If an answer is wrong, or a memory would have to give two.
         """
         asked: dict[tuple[int, bytes], tuple[Steps, Kind]] = {}
         for key, numbers in starts.items():
-            for number in self.reachable(numbers):
-                for question, ending in self.endings[key].items():
+            for number in self.trail.reachable(numbers):
+                for question, ending in self.shown.endings[key].items():
                     other, before = asked.setdefault((number, question), (ending, key))
                     if not np.array_equal(other.action_T, ending.action_T):
                         raise Refusal(
                             "memories are not separate: the same one is reached from beginnings "
                             "with different right answers",
-                            self._witness([before, key], number),
+                            self.trail.witness([before, key], number),
                         )
-        self.questions = len({question for _, question in asked})
-        lengths = range(self.context_length)
-        total = _sum([self.inputs.count(n) for n in lengths] * len(asked), self.budget)
-        samples = None if total is not None else self._share(len(asked) * len(lengths))
-        self.listed[2] = samples is None
-        samples = QUICK // len(lengths) + 1 if quick else samples
-        self.decisions, self.per_question = 0, samples or 0
-        for (number, _), (ending, key) in asked.items():
-            for length in lengths:
-                self._ask(key, number, ending, length, samples)
+        if not quick and self.listed[2]:
+            for (number, question), (ending, key) in asked.items():
+                for seen, action in self.answered[number, question].values():
+                    if not np.array_equal(action, ending.action_T):
+                        observation = np.concatenate([seen, ending.observation_T])
+                        self._wrong(key, number, ending, len(seen), observation, action)
+            return
+        places = [(number, ending, key) for (number, _), (ending, key) in asked.items()]
+        for size in {len(ending) for _, ending, _ in places}:
+            some = [place for place in places if len(place[1]) == size]
+            for length in range(self.context_length):
+                for start in range(0, len(some), ROWS // 4):
+                    self._ask(some[start : start + ROWS // 4] * 4, length)
 
-    def reachable(self, numbers: Iterable[int]) -> set[int]:
-        """Returns the memories that can follow from some."""
-        found, rest = set(numbers), list(numbers)
-        while rest:
-            for other in self.leads_to[rest.pop()] - found:
-                found.add(other)
-                rest.append(other)
-        return found
+    def _ask_some(self, keys: list[Kind], numbers: npt.NDArray[np.int64], length: int) -> None:
+        """Asks each memory one of the questions of its kind of beginning."""
+        places = []
+        for key, number in zip(keys, numbers.tolist(), strict=True):
+            endings = list(self.shown.endings[key].values())
+            places.append((number, endings[self.rng.integers(len(endings))], key))
+        for size in {len(ending) for _, ending, _ in places}:
+            self._ask([place for place in places if len(place[1]) == size], length)
 
-    def _ask(self, key: Kind, number: int, ending: Steps, length: int, samples: int | None) -> None:
-        asked = len(ending)
-        for chosen in self._sequences(length, samples, length + asked):
-            rows = len(chosen)
-            told = self._told(chosen)
+    def _ask(self, places: list[tuple[int, Steps, Kind]], length: int) -> None:
+        """Asks memories, each its own ending, behind random parts of segments."""
+        told = self._told(self._draw(len(places), length))
+        observation, returns = (
+            np.concatenate([part, np.stack([getattr(e, name) for _, e, _ in places])], axis=1)
+            for part, name in zip(told, ("observation_T", "return_to_go_T"), strict=True)
+        )
+        wanted = np.stack([ending.action_T for _, ending, _ in places])
+        action = np.concatenate([np.full((len(places), length), self.usual_action), wanted], axis=1)
+        numbers = np.array([number for number, _, _ in places])
+        state = self.memories.state(numbers)
+        read: Read = self.reader.read(state, observation, returns, action, given=wanted.shape[1])
+        self.decisions += len(places)
+        self.decision_margin = min(self.decision_margin, read.gap)
+        wrong = (read.action_BT[:, length:] != wanted).any(axis=1)
+        if wrong.any():
+            row = int(np.flatnonzero(wrong)[0])
+            number, ending, key = places[row]
+            seen, action = observation[row], read.action_BT[row, length:]
+            self._wrong(key, number, ending, length, seen, action)
 
-            def with_ending(part: Array, end: Array, rows: int = rows) -> Array:
-                return np.concatenate([part, np.repeat(end[None], rows, axis=0)], axis=1)
-
-            observation = with_ending(told[0], ending.observation_T)
-            returns = with_ending(told[1], ending.return_to_go_T)
-            action = with_ending(np.full(chosen.shape, self.usual_action), ending.action_T)
-            state = self.memories.state(np.full(rows, number))
-            read = self.reader.read(state, observation, returns, action, given=asked)
-            self.decisions += rows
-            self.decision_margin = min(self.decision_margin, read.gap)
-            wrong = (read.action_BT[:, length:] != ending.action_T).any(axis=1)
-            if wrong.any():
-                row = int(np.flatnonzero(wrong)[0])
-                raise Refusal(
-                    f"a memory that can be reached gives a wrong answer, {length} steps into a "
-                    "segment",
-                    self._witness(
-                        [key],
-                        number,
-                        observations=observation[row].tolist(),
-                        actions=read.action_BT[row].tolist(),
-                        wanted=ending.action_T.tolist(),
-                    ),
-                )
+    def _wrong(
+        self, key: Kind, number: int, ending: Steps, length: int, seen: Array, action: Array
+    ) -> None:
+        raise Refusal(
+            f"a memory that can be reached gives a wrong answer, {length} steps into a segment",
+            self.trail.witness(
+                [key],
+                number,
+                observations=seen.tolist(),
+                actions=action.tolist(),
+                wanted=ending.action_T.tolist(),
+            ),
+        )
 
     # -- helpers -------------------------------------------------------------------------------
 
-    def _sequences(
-        self, free: int, samples: int | None, length: int
-    ) -> Iterator[npt.NDArray[np.int64]]:
-        """Yields sequences of symbols in parts that can be read at once."""
-        rows = max(16, TOKENS // max(1, 3 * length))
-        for chosen in self.inputs.sequences(free, samples, self.rng):
-            for start in range(0, len(chosen), rows):
-                yield chosen[start : start + rows]
+    def _draw(self, rows: int, length: int) -> npt.NDArray[np.int64]:
+        """Draws symbols as they were seen, steps independent of one another."""
+        weight_S = self.inputs.weight_S
+        return self.rng.choice(len(weight_S), size=(rows, length), p=weight_S)
 
     def _told(self, chosen: npt.NDArray[np.int64]) -> tuple[Array, Array]:
         return self.inputs.observation_S[chosen], self.inputs.return_to_go_S[chosen]
 
+    def _check_branches(
+        self, branches: Branches, choices: list[Choices], number: int | None, *more: int
+    ) -> None:
+        """Checks the latest actions."""
+        allowed_B = np.isin(branches.action_BT[:, -1:], [*self.held_actions, *more])
+        numbers = None if number is None else np.full(len(allowed_B), number)
+        self._check_actions(
+            allowed_B, branches.action_BT[:, -1:], lambda row: branches.seen(row, choices), numbers
+        )
+
     def _check_actions(
-        self, allowed_BT: Array, action_BT: Array, observation_BT: Array, number: int | None
+        self,
+        allowed_BT: Array,
+        action_BT: Array,
+        seen: Callable[[int], Array],
+        numbers: npt.NDArray[np.int64] | None,
     ) -> None:
         if allowed_BT.all():
             return
@@ -302,42 +370,13 @@ class Closure:
             f"the policy acts otherwise than it did while holding (action {action_BT[row, step]} "
             f"instead of {', '.join(map(str, self.held_actions))}), so what it sees next is not "
             "of the kind seen",
-            self._witness(
-                list(self.beginnings),
-                number,
-                observations=observation_BT[row].tolist(),
+            self.trail.witness(
+                list(self.shown.beginnings),
+                None if numbers is None else int(numbers[row]),
+                observations=seen(row).tolist(),
                 actions=action_BT[row].tolist(),
             ),
         )
-
-    def _witness(self, keys: list[Kind], number: int | None, **more: Any) -> dict[str, Any]:
-        """How each of some kinds of episode can come to a memory, and what was read from it."""
-        ways = [] if number is None else [w for key in keys if (w := self._way(key, number))]
-        ways = ways if len(keys) < 3 else ways[:1]
-        lengths = " and ".join(str(len(way["segments"])) for way in ways)
-        text = "it happens before the first memory is written"
-        if ways:
-            text = f"{lengths} segments after a beginning; the JSON has them"
-        return {"text": text, "memory": number, "ways": ways, **more}
-
-    def _way(self, key: Kind, number: int) -> dict[str, Any] | None:
-        """The shortest way from a kind of beginning to a memory: all that is seen on it."""
-        starts = [start for kind, start in self.seen_first if kind == key]
-        came_from: dict[int, int | None] = dict.fromkeys(starts)
-        queue = list(starts)
-        for at in queue:
-            for other in self.leads_to[at] - came_from.keys():
-                came_from[other] = at
-                queue.append(other)
-        if number not in came_from:
-            return None
-        segments, at = [], number
-        while (before := came_from[at]) is not None:
-            observations = self.seen_between[before, at].tolist()
-            segments.append({"from": before, "to": at, "observations": observations})
-            at = before
-        beginning = self.seen_first[key, at].tolist()
-        return {"beginning": beginning, "first": at, "segments": segments[::-1]}
 
 
 def _sum(counts: list[int | None], most: int) -> int | None:

@@ -76,8 +76,12 @@ class Memories:
         tensors = [tensor + 0 for tensor in kept(state)]  # makes -0.0 the 0.0 that it equals
         rows = np.concatenate([_bytes(tensor) for tensor in tensors], axis=1)
         found = np.empty(len(rows), dtype=np.int64)
+        latest, number = b"", -1
         for row, content in enumerate(rows):
             key = content.tobytes()
+            if key == latest:  # most segments copy
+                found[row] = number
+                continue
             if key not in self.numbers_of:
                 if len(self) == self.most:
                     raise Refusal(
@@ -85,7 +89,8 @@ class Memories:
                     )
                 self.numbers_of[key] = len(self)
                 self.parts.append([tensor[row].clone() for tensor in tensors])
-            found[row] = self.numbers_of[key]
+            latest, number = key, self.numbers_of[key]
+            found[row] = number
         return found
 
     def find(self, state: MemoryState) -> npt.NDArray[np.int64]:
@@ -180,9 +185,7 @@ class Reader:
             if torch.equal(chosen[:, :own], action[:, :own]):
                 break
             action = torch.cat([chosen[:, :own], action[:, own:]], dim=1)
-        best = prediction.topk(2, dim=-1).values if prediction.shape[-1] > 1 else None
-        gap = float((best[..., 0] - best[..., 1]).min()) if best is not None else float("inf")
-        return Read(chosen.cpu().numpy(), gap, after)
+        return Read(chosen.cpu().numpy(), lead(prediction), after)
 
     def _pass(
         self, state: MemoryState, observation: Tensor, returns: Tensor, action: Tensor, pieces: int
@@ -190,20 +193,50 @@ class Reader:
         predictions = []
         for start in range(0, action.shape[1], pieces):
             span = slice(start, start + pieces)
-            batch = {
-                "observation": observation[:, span],
-                "return_to_go": returns[:, span],
-                "action": action[:, span],
-            }
-            prediction, state = self.policy.predict(batch, state)
+            prediction, state = self.predict(
+                state, observation[:, span], returns[:, span], action[:, span]
+            )
             predictions.append(prediction)
-        whole = torch.cat(predictions, dim=1)
-        if not bool(torch.isfinite(whole).all()):
+        return torch.cat(predictions, dim=1), state
+
+    def predict(
+        self,
+        state: MemoryState,
+        observation_BT: Tensor,
+        return_to_go_BT: Tensor,
+        action_BT: Tensor,
+        *,
+        asking: bool = False,
+        donate: bool = False,
+    ) -> tuple[Tensor, MemoryState]:
+        """Reads steps with the actions given; returns predictions [B, T, A] and the state.
+
+        Args:
+            state: The memories to start from.
+            observation_BT: What is seen.
+            return_to_go_BT: What is asked for.
+            action_BT: What is done.
+            asking: Leave out the last action: its own prediction does not need it, and a segment
+                is not ended for nothing.
+            donate: The state is not used again.
+        """
+        policy = self.policy
+        returns = return_to_go_BT / policy.config.return_scale
+        x_BLD = policy.tokens.segments(returns, observation_BT, action_BT)
+        if asking:
+            x_BLD = x_BLD[:, :-1]
+        y_BLD, after = policy.model(x_BLD, state, donate=donate)
+        prediction = policy.head(policy.tokens.predictions(y_BLD))
+        if not bool(torch.isfinite(prediction).all()):
             raise Refusal(
                 "the model carries more than its memory from segment to segment: it reads what it "
                 "has cached of earlier ones"
             )
-        return whole, state
+        return prediction, after
+
+    def tensors(self, *arrays: Array) -> list[Tensor]:
+        """Returns arrays as tensors, numbers in the policy's own precision."""
+        return [self._floats(array) for array in arrays]
 
     def _floats(self, array: Array) -> Tensor:
         tensor = torch.as_tensor(np.ascontiguousarray(array), device=self.device)
@@ -230,6 +263,14 @@ class Reader:
         finally:
             for handle in handles:
                 handle.remove()
+
+
+def lead(prediction: Tensor) -> float:
+    """Returns the smallest lead of the best action over the second best."""
+    if prediction.shape[-1] < 2:
+        return float("inf")
+    best = prediction.topk(2, dim=-1).values
+    return float((best[..., 0] - best[..., 1]).min())
 
 
 def in_double(policy: SequencePolicy) -> SequencePolicy:

@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 #: A margin above this is far from what another order of additions changes in single precision.
 SAFE_MARGIN = 1e-3
+#: The most rounds of random episodes; the first without a new memory ends the search.
+ROUNDS = 4
 #: With this confidence hold the bounds of samples, and with this chance a memory lasts as long as
 #: `Certificate.lasting_steps` says.
 CONFIDENCE = 0.95
@@ -63,14 +65,14 @@ class Certificate:
     """Memories in the closed set."""
     transitions: int = 0
     """Segments read from them."""
-    per_state: int = 0
-    """The fewest segments that were read from a memory in the last round."""
+    walked: int = 0
+    """Segments of random episodes in which no new memory came; 0 if all segments were read."""
     questions: int = 0
     """Different endings, asked of the memories that must know the answer."""
     decisions: int = 0
     """Endings read, behind every part of a segment."""
-    per_question: int = 0
-    """The fewest endings that were read for a memory, an ending and a place in the segment."""
+    walked_questions: int = 0
+    """Questions that were put on the way, at random places, one a segment."""
     listed: tuple[bool, bool, bool] = (False, False, False)
     """Whether all beginnings, all segments, all parts of segments were read."""
     margin: float | None = None
@@ -93,17 +95,18 @@ class Certificate:
 
     @property
     def leaving_bound(self) -> float | None:
-        """Bound on the chance that one random segment leads out of the set; None if refused.
+        """Bound on the chance that a segment of a random episode leads out of the set.
 
-        With confidence `CONFIDENCE`, for all memories of the set together: if n random segments
-        without a failure were read from each of S memories, each has at most this chance. (For
-        S = 1 this is the rule of three: nearly 3 / n.) Zero if all segments were read.
+        With confidence `CONFIDENCE`, if memories occur in the episodes as often as they ever will:
+        of n segments that random episodes went through in a round, none led to a new memory. (The
+        rule of three, nearly 3 / n; a little more, since there could have been several rounds.)
+        Zero if all segments were read, None if refused.
         """
         if self.verdict == "refused":
             return None
         if self.listed[1]:
             return 0.0
-        return bound_of(self.per_state, self.states)
+        return bound_of(self.walked, ROUNDS)
 
     @property
     def lasting_steps(self) -> float | None:
@@ -130,14 +133,14 @@ class Certificate:
         return [_verdict(self), "", *_checked(self), "", *_meaning(self)]
 
 
-def bound_of(samples: int, places: int) -> float:
-    """Bound on the chance of a failure in each of some places, none seen in so many samples each.
+def bound_of(samples: int, tries: int) -> float:
+    """Bound on the chance of a failure of which so many samples had none, tried up to so often.
 
-    The rule of three, exactly and for all places at once: 1 - (0.05 / places) ** (1 / samples).
+    The rule of three, exactly, for all tries at once: 1 - (0.05 / tries) ** (1 / samples).
     """
     if samples == 0:
         return 1.0
-    return -math.expm1(math.log((1 - CONFIDENCE) / max(1, places)) / samples)
+    return -math.expm1(math.log((1 - CONFIDENCE) / max(1, tries)) / samples)
 
 
 def _verdict(c: Certificate) -> str:
@@ -227,7 +230,9 @@ def _meaning(c: Certificate) -> list[str]:
         else:
             million = (1 - chance) ** (1_000_000 / c.context_length)
             lines += [
-                f"With 95 % confidence a random segment leads out with chance below {chance:.2g}.",
+                f"Random episodes went through {c.walked:,} segments without a new memory, and",
+                "answered rightly in each. With 95 % confidence a segment leads out with a chance",
+                f"below {chance:.2g}, if memories occur in them as often as they ever will.",
                 f"That vouches for {int(lasting):,} steps (a chance of 95 % to hold), and for a",
                 f"million steps only with a chance of {million:.2g}. Steps are drawn as if",
                 "independent. Rarer inputs, and inputs of another kind, were not tried.",

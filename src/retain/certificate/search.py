@@ -29,8 +29,8 @@ def certify(
     context_length: int,
     episodes: int = 256,
     seed: int = 0,
-    budget: int = 2**18,
-    samples: int = 4096,
+    budget: int = 2**20,
+    samples: int = 2**15,
     max_states: int = 4096,
 ) -> Certificate:
     """Looks for inputs that change what a policy's memory holds.
@@ -44,7 +44,8 @@ def certify(
         seed: Seed of the first episode, and of all samples.
         budget: The most sequences to list in each part of the search (beginnings, segments, parts
             of segments before a question); where there are more, some are sampled.
-        samples: Sequences to sample from one memory, if the budget allows.
+        samples: Segments of random episodes to read where they cannot be listed, in each of up to
+            four rounds.
         max_states: The most memories to follow.
 
     Raises:
@@ -58,7 +59,7 @@ def certify(
             raise ConfigError(f"{name} must be at least 1, not {given}")
     if seed < 0:
         raise ConfigError(f"seed must be at least 0, not {seed}")
-    checked = _check(policy)
+    checked = check_policy(policy)
     training = policy.training
     policy.eval()
     try:
@@ -126,7 +127,7 @@ def _certify(
             most=max_states,
             rng=np.random.default_rng(seed),
         )
-        if not closure.beginnings:
+        if not closure.shown.beginnings:
             raise ConfigError(
                 "in no episode a segment ends between what is shown and the question; certify in "
                 "longer ones"
@@ -138,7 +139,7 @@ def _certify(
             closure.decide(starts, quick=True)
             closure.close()
             facts |= _other_arithmetic(closure)
-            closure.decide(starts)
+            closure.decide(closure.starts(), quick=not closure.listed[2])
         if failures:
             raise Refusal(f"{failures} of {len(played)} episodes failed")
         verdict = {"verdict": "proved" if all(closure.listed) else "sampled"}
@@ -148,14 +149,14 @@ def _certify(
         gap = closure.decision_margin
         facts |= {
             "held_actions": tuple(closure.held_actions.tolist()),
-            "beginnings": len(closure.beginnings),
+            "beginnings": len(closure.shown.beginnings),
             "beginnings_read": closure.beginnings_read,
             "states": len(closure.memories),
             "transitions": closure.transitions,
-            "per_state": closure.per_state,
-            "questions": closure.questions,
+            "walked": closure.walked,
+            "questions": len(closure.shown.questions),
             "decisions": closure.decisions,
-            "per_question": closure.per_question,
+            "walked_questions": closure.walked_questions,
             "listed": tuple(closure.listed),
             "margin": closure.reader.margin,
             "decision_margin": None if np.isinf(gap) else gap,
@@ -163,7 +164,12 @@ def _certify(
     return Certificate(**facts, **verdict, seconds=time.perf_counter() - start)
 
 
-def _check(policy: Policy) -> SequencePolicy:
+def check_policy(policy: Policy) -> SequencePolicy:
+    """Returns a policy that can be certified as what it is.
+
+    Raises:
+        ConfigError: If it cannot be.
+    """
     if not isinstance(policy, SequencePolicy):
         raise ConfigError(
             f"only sequence policies can be certified, not '{policy.config.registered_name}'"

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from retain.cli.options import environment_options
+
+if TYPE_CHECKING:
+    from retain.training.runs import Run
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -47,6 +50,15 @@ class Options:
     output: Path | None = None
     """Folder for what is written; RUN/inspection if none."""
 
+    certify: bool = False
+    """Also look for inputs that change what the memory holds; see docs/certificate.md."""
+
+    certify_budget: int = 2**20
+    """With --certify: the most segments to list; where there are more, random episodes are read."""
+
+    certify_samples: int = 2**15
+    """With --certify: segments of random episodes to read then."""
+
 
 def run(arguments: list[str]) -> None:
     """Runs the command."""
@@ -56,6 +68,10 @@ def run(arguments: list[str]) -> None:
     from retain.training.runs import Run
 
     trained = Run(options.run)
+    if options.certify:
+        from retain.certificate import check_policy
+
+        check_policy(trained.load(options.checkpoint, options.device))  # not after minutes
     folder = options.output or trained.folder / "inspection"
     record = api.inspect(
         trained,
@@ -72,7 +88,31 @@ def run(arguments: list[str]) -> None:
     for line in _notes(record):
         console.print(line)
     console.print(f"[bold]{record['verdict']}[/bold]")
+    if options.certify:
+        _certify(options, trained, folder)
     console.print(f"written: {folder}: inspection.json, inspection.npz, {_list(record['figures'])}")
+
+
+def _certify(options: Options, trained: Run, folder: Path) -> None:
+    """Prints a certificate, and writes it into inspection.json."""
+    from retain.certificate import certify_run
+    from retain.cli.display import console
+    from retain.inspection.output import add
+
+    certificate = certify_run(
+        trained,
+        checkpoint=options.checkpoint,
+        device=options.device,
+        value=options.value,
+        options=environment_options(options.option),
+        budget=options.certify_budget,
+        samples=options.certify_samples,
+    )
+    add(folder, "certificate", certificate.to_json())
+    console.print()
+    for line in certificate.lines():
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    console.print()
 
 
 def _table(title: str, record: dict[str, Any]) -> Any:

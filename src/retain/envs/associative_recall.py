@@ -158,6 +158,7 @@ class AssociativeRecallRules(BatchedRules):
         self.key_BC = np.full(columns, NOTHING, dtype=np.int64)
         self.value_BC = np.full(columns, NOTHING, dtype=np.int64)
         self.answer_BC = np.zeros(columns, dtype=np.int64)  # the right action, 0 where none is
+        self.last_BP = np.zeros((num_rows, options.num_pairs), dtype=np.int64)
         self._noise = RowNoise(options.noise, num_rows)
         self._rows = np.arange(num_rows)
 
@@ -182,6 +183,7 @@ class AssociativeRecallRules(BatchedRules):
         self.value_BC[row, times_N] = values_N
         self.key_BC[row, asking] = keys_P[asked_Q]
         self.answer_BC[row, asking] = 1 + values_N[last_P[asked_Q]]
+        self.last_BP[row] = values_N[last_P]
         self.gap_B[row] = gap
         self.time_B[row] = self.right_B[row] = 0
         self.ended_B[row] = False
@@ -215,6 +217,10 @@ class AssociativeRecallRules(BatchedRules):
         observations_BO[:, -2] = self.answer_BC[self._rows, column_B] > 0
         observations_BO[:, -1] = self._noise.at(self.time_B)
         return observations_BO.astype(np.float32)
+
+    def hidden(self) -> dict[str, Any]:
+        """The values that count at the end, pair by pair in the order of their first showing."""
+        return {f"pair {p + 1}": last_B for p, last_B in enumerate(self.last_BP.T)}
 
     def row_info(self) -> dict[str, Any]:
         """The gap of this episode."""

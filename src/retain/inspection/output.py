@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from retain.core.config import dump_json
+from retain.core.config import dump_json, load_json
 from retain.core.errors import RunError
 from retain.inspection.attention import SegmentAttention
 from retain.inspection.changes import Cause
@@ -88,6 +88,12 @@ def write(inspection: Inspection, folder: Path, about: dict[str, Any]) -> dict[s
     record = {**about, **inspection.record, "figures": names}
     dump_json(folder / "inspection.json", record)
     return record
+
+
+def add(folder: Path, name: str, value: dict[str, Any]) -> None:
+    """Adds a part to the record of an inspection that was written."""
+    record = load_json(folder / "inspection.json")
+    dump_json(folder / "inspection.json", {**record, name: value})
 
 
 def _arrays(inspection: Inspection) -> dict[str, Any]:
