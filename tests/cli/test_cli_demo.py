@@ -86,8 +86,25 @@ def test_a_demo_that_was_stopped_goes_on(
     assert list(json.loads((out / "results.json").read_text())["models"]["rate"]) == ["3"]
 
 
+def test_the_far_walk_is_for_models_that_remember(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["demo", "--out", str(tmp_path / "demo"), "--updates", "3", "--lengths", "3"]
+    command += ["--episodes", "4", "--far", "30"]
+    monkeypatch.setattr("retain.cli.demo.LOST", 1.1)
+    assert main(command) == 0
+    output = capsys.readouterr().out
+    assert output.count("has lost the hint and is not sent further") == 2
+    assert "corridor of 30" not in output
+    monkeypatch.setattr("retain.cli.demo.LOST", 0.0)
+    assert main(command) == 0
+    models = json.loads((tmp_path / "demo" / "results.json").read_text())["models"]
+    assert [list(model) for model in models.values()] == [["3", "30"]] * 2
+
+
 def test_what_the_demo_cannot_do(tmp_path: Path, refused: Callable[..., str]) -> None:
     for wrong in (["--lengths"], ["--episodes", "0"]):
         assert "at least one of" in refused("demo", "--out", tmp_path / "demo", *wrong)
     assert "train.updates must be at least 1" in refused("demo", "--updates", "0")
+    assert "--far 9600 must be longer" in refused("demo", "--far", "9600")
     assert not (tmp_path / "demo").exists()

@@ -14,9 +14,14 @@ from retain.core.errors import ConfigError, RunError
 from retain.recipes.tmaze import DEMO, LENGTHS
 
 
+FAR_EPISODES = 20  # of the longest walk
+LOST = 0.75  # a success below this at the last length is a hint that is lost
+LOOKAHEAD = 90  # steps taken at once where actions repeat: the same episodes in less time
+
+
 @dataclasses.dataclass(kw_only=True)
 class Options:
-    """Train RATE and a Decision Transformer on corridors of up to 90 steps; walk up to 9600.
+    """Train RATE and a Decision Transformer on corridors of up to 90 steps; walk up to 100,000.
 
     What is already done is not done again; delete the folder to begin anew.
     """
@@ -33,6 +38,9 @@ class Options:
     episodes: int = 100
     """Episodes for each length."""
 
+    far: int | None = 100_000
+    """A last, longer corridor, for the models that still remember then; None for no such walk."""
+
     updates: int | None = None
     """Updates of each run; None for the recipe's own number."""
 
@@ -42,6 +50,10 @@ def run(arguments: list[str]) -> None:
     options = tyro.cli(Options, args=arguments, prog="retain demo")
     if not options.lengths or options.episodes < 1:
         raise ConfigError("the demo needs at least one of --lengths and one of --episodes")
+    if options.far is not None and options.far <= max(options.lengths):
+        raise ConfigError(
+            f"--far {options.far} must be longer than the other --lengths, or None for no such walk"
+        )
     from retain.cli.display import console
 
     began = time.perf_counter()
@@ -84,18 +96,24 @@ def _one(name: str, recipe_name: str, options: Options) -> list[dict[str, Any]]:
                 )
             if not run.results()["training"]:
                 api.resume(run, report=display, final_evaluation=False)
-    done = {
-        r["value"]: r for r in run.results()["evaluations"] if r["episodes"] == options.episodes
-    }
-    for length in options.lengths:
-        if length not in done:
-            record = api.evaluate(run, values=[length], episodes=options.episodes)[0]
-            done[length] = record
+    done = {(r["value"], r["episodes"]): r for r in run.results()["evaluations"]}
+    walks = [(length, options.episodes) for length in options.lengths]
+    if options.far is not None:
+        walks.append((options.far, min(options.episodes, FAR_EPISODES)))
+    records = []
+    for length, episodes in walks:
+        if length == options.far and records[-1]["mean"] < LOST:
+            console.print(f"{name}  has lost the hint and is not sent further")
+            break
+        record = done.get((length, episodes))
+        if record is None:
+            record = api.evaluate(run, values=[length], episodes=episodes, lookahead=LOOKAHEAD)[0]
             console.print(
                 f"{name}  corridor of {length}: success {record['mean']:.2f}  "
                 f"({record['seconds']:.0f} s)"
             )
-    return [done[length] for length in options.lengths]
+        records.append(record)
+    return records
 
 
 def _report(options: Options, records: dict[str, list[dict[str, Any]]]) -> Path:
@@ -111,8 +129,12 @@ def _report(options: Options, records: dict[str, list[dict[str, Any]]]) -> Path:
     table.add_column("corridor length", justify="right")
     for name in records:
         table.add_column(name.replace("_", " "), justify="right")
-    for length, row in zip(options.lengths, zip(*records.values(), strict=True), strict=True):
-        table.add_row(str(length), *(f"{r['mean']:.2f} ± {r['stderr']:.2f}" for r in row))
+    walked = {name: {r["value"]: r for r in found} for name, found in records.items()}
+    lengths = sorted({length for found in walked.values() for length in found})
+    for length in lengths:
+        row = [found.get(length) for found in walked.values()]
+        cells = (f"{r['mean']:.2f} ± {r['stderr']:.2f}" if r else "lost" for r in row)
+        table.add_row(str(length), *cells)
     models = {
         name: {
             str(r["value"]): {key: r[key] for key in ("mean", "stderr", "episodes")}
@@ -125,7 +147,7 @@ def _report(options: Options, records: dict[str, list[dict[str, Any]]]) -> Path:
     dump_json(options.out / "results.json", {"models": models, "provenance": provenance()})
     results = load_results([options.out / name for name in records])
     for result in results:
-        wanted = [r for r in result["evaluations"] if r["value"] in options.lengths]
+        wanted = [r for r in result["evaluations"] if r["value"] in lengths]
         result["evaluations"] = wanted
     return success_vs_length(
         results,
