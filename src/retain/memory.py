@@ -25,8 +25,8 @@ from typing import Any, ClassVar, Literal, Self, TypeAlias
 import torch
 from torch import Tensor, nn
 
-Kind: TypeAlias = Literal["carry", "cache", "slots", "clock"]
-KINDS: tuple[Kind, ...] = ("carry", "cache", "slots", "clock")
+Kind: TypeAlias = Literal["carry", "cache", "slots", "clock", "trace"]
+KINDS: tuple[Kind, ...] = ("carry", "cache", "slots", "clock", "trace")
 
 
 def carry() -> Any:
@@ -49,6 +49,11 @@ def clock() -> Any:
     return dataclasses.field(metadata={"kind": "clock"})
 
 
+def trace() -> Any:
+    """A state field that notes what a call did, for a loss to look at; no later call reads it."""
+    return dataclasses.field(metadata={"kind": "trace"})
+
+
 @dataclass(frozen=True)
 class MemoryState:
     """The state of a memory: tensors, or tuples of tensors (one a layer), batch first.
@@ -56,8 +61,8 @@ class MemoryState:
     A state is a value. No operation changes one, so it may be kept, compared, sent and branched;
     the one exception is a call with ``donate=True``, which gives the state away.
 
-    Subclasses are frozen dataclasses whose fields are made by `carry`, `cache`, `slots` or
-    `clock`.
+    Subclasses are frozen dataclasses whose fields are made by `carry`, `cache`, `slots`, `clock`
+    or `trace`.
     """
 
     def __post_init__(self) -> None:

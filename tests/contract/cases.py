@@ -11,7 +11,7 @@ from typing import Any
 from contract.trials import Subject
 from retain.memory import ModelConfig, SequenceModel
 from retain.models import MODELS, build
-from retain.nn.valve import GateKind, ValveConfig
+from retain.nn.valve import ValveConfig
 
 WIDTH = 16
 
@@ -50,12 +50,9 @@ DEFAULT = [Case("default"), Case("three tokens a step", **THREE)]
 
 def rate(label: str, valve: str = "cross_attention", **options: Any) -> Case:
     place = {name: options.pop(name) for name in [*THREE, "tight"] if name in options}
-    overrides = {"num_memory_tokens": 2, "valve": ValveConfig(kind=valve, num_heads=2)} | options
-    return Case(label, overrides, **place)
-
-
-def _retaining(gate: GateKind, levels: int) -> ValveConfig:
-    return ValveConfig(kind="retaining", num_heads=2, gate=gate, levels=levels)
+    gate, levels = options.pop("gate", "component"), options.pop("levels", 3)
+    made = ValveConfig(kind=valve, num_heads=2, gate=gate, levels=levels)
+    return Case(label, {"num_memory_tokens": 2, "valve": made} | options, **place)
 
 
 RECURRENT = [
@@ -81,8 +78,8 @@ CASES: dict[str, list[Case]] = {
         rate("lstm", "lstm"),
         rate("none", "none", **THREE),
         rate("retaining", "retaining"),
-        rate("retaining, hard gates", "retaining", valve=_retaining("hard_component", 0), **THREE),
-        rate("retaining, a gate a token", "retaining", valve=_retaining("hard_token", 2)),
+        rate("retaining, hard gates", "retaining", gate="hard_component", levels=0, **THREE),
+        rate("retaining, a gate a token", "retaining", gate="hard_token", levels=2),
         rate("feed-forward", feed_forward=24, num_memory_tokens=3),
         rate("trxl_i", block="trxl_i", cache_length=3),
         rate("trxl_i with feed-forward", block="trxl_i", feed_forward=24),

@@ -128,12 +128,10 @@ def _layers(wrong: Callable[[Any, Tensor, Callable[[Tensor], Any]], Any]) -> Fau
     return plant
 
 
-def _oldest_slot_ignored(model: Any, x: Tensor, honest: Callable[[Tensor], Any]) -> Any:
-    tokens, length = model.num_memory_tokens, x.shape[1]
-    if length in (tokens, 2 * tokens + model.segment_length):
-        x = x.clone()
-        x[:, [0, -tokens]] = 0.0
-    return honest(x)
+def _oldest_slot_ignored(honest: Callable[..., Any], x: Tensor, state: Any, _: Any) -> Any:
+    memory = state.memory_BMD.clone()
+    memory[:, 0] = 0.0
+    return honest(x, replace(state, memory_BMD=memory))
 
 
 def _cache_of_the_layer_below(model: Any, x: Tensor, honest: Callable[[Tensor], Any]) -> Any:
@@ -199,15 +197,14 @@ def _memory_outside_the_state_dict(patch: pytest.MonkeyPatch) -> None:
 
 
 def _segment_closed_with_gradients_only(patch: pytest.MonkeyPatch) -> None:
-    honest = SegmentRecurrence._close
+    honest = RATE.next_memory
 
-    def close(self: Any, work: Any, rows: list[int]) -> None:
+    def next_memory(self: Any, memory: Tensor, written: Tensor, carry: Tensor) -> Any:
         if torch.is_grad_enabled():
-            honest(self, work, rows)
-        else:
-            work.clock_B = work.clock_B % self.segment_length
+            return honest(self, memory, written, carry)
+        return memory, carry
 
-    patch.setattr(SegmentRecurrence, "_close", close)
+    patch.setattr(RATE, "next_memory", next_memory)
 
 
 def _clocks_cast(patch: pytest.MonkeyPatch) -> None:
@@ -331,7 +328,11 @@ FAULTS: dict[str, tuple[Case, str, Fault]] = {
         _forward(DecisionTransformer, _lock_step),
     ),
     "oldest cache entry ignored": (XL_CASE, "reach", _oldest_cache_entry_ignored),
-    "oldest slot ignored": (RATE_CASE, "memory_is_used", _layers(_oldest_slot_ignored)),
+    "oldest slot ignored": (
+        RATE_CASE,
+        "memory_is_used",
+        _forward(SegmentRecurrence, _oldest_slot_ignored),
+    ),
     "window one step short": (DT_CASE, "reach", _window_one_step_short),
     "window slides between calls only": (
         DT_CASE,

@@ -219,12 +219,32 @@ def test_the_retaining_is_dithered_in_training_only():
     assert any(not torch.equal(one, tries[0]) for one in tries)
 
 
-def test_a_change_of_memory_costs_in_the_retaining_alone():
+def test_a_change_of_memory_costs_in_the_retaining_valve_alone():
     valve, memory, written = _valve("retaining", cost=0.5)
-    cost = valve.regularizer(memory, written)
-    expect_same(cost, 0.5 * (memory - written).abs().mean(dim=(1, 2)), "the cost")
-    assert _valve("retaining", cost=0.0)[0].regularizer(memory, written) is None
-    assert _valve("gru")[0].regularizer(memory, written) is None
+    after = torch.randn_like(memory)
+    cost = valve.regularizer(memory, written, after)
+    expect_same(cost, 0.5 * (memory - after).abs().mean(dim=(1, 2)), "the cost")
+    assert _valve("retaining", cost=0.0)[0].regularizer(memory, written, after) is None
+    assert _valve("gru")[0].regularizer(memory, written, after) is None
+
+
+@pytest.mark.parametrize("levels", [3, 4])
+def test_the_commitment_draws_values_to_their_levels(levels: int):
+    valve, memory, written = _valve("retaining", cost=0.0, commitment=2.0, levels=levels)
+    memory = round_straight_through(memory, levels)
+    made, _ = valve(memory, written, _no_carry())
+    x = valve._moved(memory, written)
+    cost = valve.regularizer(memory, written, made)
+    expect_same(cost, 2.0 * (x - made).pow(2).mean(dim=(1, 2)), "the cost")
+    weights = list(valve.openness.parameters())
+    ours = torch.autograd.grad(cost.sum(), weights)
+    # The level is where it is: only the value is drawn.
+    pull = 4.0 * (x - made).detach() / x[0].numel()
+    expected = torch.autograd.grad((pull * valve._moved(memory, written)).sum(), weights)
+    for mine, other in zip(ours, expected, strict=True):
+        expect_same(mine, other, "a gradient", tolerance=1e-4)
+    free = _valve("retaining", cost=0.0, commitment=2.0, levels=0)[0]
+    assert not free.regularizer(memory, written, made).any()
 
 
 @pytest.mark.parametrize("levels", [2, 3, 4, 9])

@@ -100,7 +100,7 @@ def _one(name: str, recipe_name: str, options: Options) -> list[dict[str, Any]]:
     walks = [(length, options.episodes) for length in options.lengths]
     if options.far is not None:
         walks.append((options.far, min(options.episodes, FAR_EPISODES)))
-    records = []
+    records: list[dict[str, Any]] = []
     for length, episodes in walks:
         if length == options.far and records[-1]["mean"] < LOST:
             console.print(f"{name}  has lost the hint and is not sent further")

@@ -75,7 +75,7 @@ class RATE(SegmentRecurrence):
         return memory, carry
 
     def regularizer(self, before: SegmentState, after: SegmentState) -> Tensor | None:
-        """The valve's cost of changing the memory, if it has one."""
+        """What the valve asks for, if it asks for anything."""
         if self.valve is None:
             return None
-        return self.valve.regularizer(before.memory_BMD, after.memory_BMD)
+        return self.valve.regularizer(before.memory_BMD, after.written_BMD, after.memory_BMD)

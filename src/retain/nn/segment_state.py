@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from retain.memory import MemoryState, cache, carry, clock, slots
+from retain.memory import MemoryState, cache, carry, clock, slots, trace
 from retain.nn.buffers import Buffers
 
 
@@ -22,6 +22,8 @@ class SegmentState(MemoryState):
     """The memory that the present segment is read with."""
     carry_BMQ: Tensor = carry()
     """What the valve keeps besides (cells of an LSTM valve); mostly zero wide."""
+    written_BMD: Tensor = trace()
+    """The outputs at the write tokens of the latest segment that is over."""
     hidden_BCD: tuple[Tensor, ...] = cache()
     """Inputs of each layer in earlier segments, the latest last."""
     keys_BHSE: tuple[Tensor, ...] = cache()
@@ -51,6 +53,7 @@ class Work(Buffers):
         }
         super().__init__(state.batch_size, donate, **buffers)
         self.memory_BMD, self.carry_BMQ = state.memory_BMD, state.carry_BMQ
+        self.written_BMD = state.written_BMD
         self.clock_B, self.hidden_length_B = state.clock_B, state.hidden_length_B
         self.hidden_BCD = list(state.hidden_BCD)
 
@@ -59,6 +62,7 @@ class Work(Buffers):
         return SegmentState(
             memory_BMD=self.memory_BMD,
             carry_BMQ=self.carry_BMQ,
+            written_BMD=self.written_BMD,
             hidden_BCD=tuple(self.hidden_BCD),
             keys_BHSE=tuple(self.keys),
             values_BHSE=tuple(self.values),

@@ -135,6 +135,7 @@ class SegmentRecurrence(SequenceModel):
         return SegmentState(
             memory_BMD=memory.expand(batch_size, -1, -1),
             carry_BMQ=zero.expand(batch_size, self.num_memory_tokens, self.carry_width),
+            written_BMD=zero.expand(batch_size, self.num_memory_tokens, self.width),
             hidden_BCD=(hidden,) * layers,
             keys_BHSE=(keys,) * layers,
             values_BHSE=(keys,) * layers,
@@ -202,6 +203,8 @@ class SegmentRecurrence(SequenceModel):
         changed_S = (after_BSMD != memory_BSMD).flatten(2).any(-1).any(0)
         right = min(count, int((~changed_S).cumprod(0).sum()) + 1)
         work.memory_BMD = after_BSMD[:, right - 1].contiguous()
+        written_BSMD = beside.written_BMD.unflatten(0, (batch, count))
+        work.written_BMD = written_BSMD[:, right - 1].contiguous()
         return y_BSLD[:, :right].flatten(1, 2)
 
     # -- rows at one place of their segments ------------------------------------------------------
@@ -259,8 +262,9 @@ class SegmentRecurrence(SequenceModel):
                 grown = work.hidden_length_B + self.segment_length + 2 * tokens
                 work.hidden_length_B = grown.clamp(max=cached)
             if tokens:
+                work.written_BMD = y[:, -tokens:]
                 work.memory_BMD, work.carry_BMQ = self.next_memory(
-                    memory, y[:, -tokens:], work.carry_BMQ
+                    memory, work.written_BMD, work.carry_BMQ
                 )
         return y.narrow(1, tokens * opens, length)
 
@@ -351,6 +355,7 @@ class SegmentRecurrence(SequenceModel):
             work.hidden_length_B = put(work.hidden_length_B, grown.clamp(max=cached))
         if self.num_memory_tokens:
             next_memory, next_carry = self.next_memory(memory, written, some(work.carry_BMQ))
+            work.written_BMD = put(work.written_BMD, written)
             work.memory_BMD = put(work.memory_BMD, next_memory)
             work.carry_BMQ = put(work.carry_BMQ, next_carry)
         work.clock_B = put(work.clock_B, torch.zeros_like(some(work.clock_B)))
@@ -361,6 +366,7 @@ class SegmentRecurrence(SequenceModel):
         mask = reset_B[:, None, None]
         work.memory_BMD = torch.where(mask, fresh.memory_BMD, work.memory_BMD)
         work.carry_BMQ = torch.where(mask, fresh.carry_BMQ, work.carry_BMQ)
+        work.written_BMD = torch.where(mask, fresh.written_BMD, work.written_BMD)
         work.clock_B = work.clock_B.masked_fill(reset_B, 0)
         work.hidden_length_B = work.hidden_length_B.masked_fill(reset_B, 0)
 

@@ -72,6 +72,11 @@ class ValveConfig:
     cost: float = 0.1
     """retaining: weight of the mean change |M' - M| of a segment in the loss."""
 
+    commitment: float = 0.0
+    """retaining: weight of the mean squared distance between the values and the levels that they
+    are rounded to. It draws them away from the edges, so that neither noise nor another machine's
+    arithmetic rounds them differently (the commitment of van den Oord et al. 2017, 1711.00937)."""
+
 
 class Valve(nn.Module):
     """Makes the next memory from the old one and from what the write tokens hold.
@@ -94,6 +99,11 @@ class Valve(nn.Module):
             check_choice(config, "activation", ACTIVATIONS, "model.valve")
         check_positive(config, "num_heads", prefix="model.valve")
         check_probability(config, "dropout", prefix="model.valve")
+        for name in ("dither", "cost", "commitment"):
+            if getattr(config, name) < 0:
+                raise ConfigError(
+                    f"model.valve.{name} must not be negative, not {getattr(config, name)}"
+                )
         check_choice(config, "gate", get_args(GateKind), "model.valve")
         if config.levels < 0 or config.levels == 1:
             raise ConfigError(
@@ -157,11 +167,25 @@ class Valve(nn.Module):
         hidden, cell = self.lstm(flat_written, (flat_memory, carry_BMC.reshape(-1, width)))
         return hidden.view(batch, tokens, width), cell.view(batch, tokens, width)
 
-    def regularizer(self, memory_BMD: Tensor, next_memory_BMD: Tensor) -> Tensor | None:
-        """The cost of changing the memory over one segment, [B]; None for kinds without one."""
-        if self.kind != "retaining" or self.config.cost == 0:
+    def regularizer(
+        self, memory_BMD: Tensor, written_BMD: Tensor, next_memory_BMD: Tensor
+    ) -> Tensor | None:
+        """What changing the memory over one segment costs, [B]; None for kinds without a cost.
+
+        Args:
+            memory_BMD: The memory that the segment was read with.
+            written_BMD: The outputs at its write tokens.
+            next_memory_BMD: What `forward` made of both.
+        """
+        config = self.config
+        if self.kind != "retaining" or (config.cost == 0 and config.commitment == 0):
             return None
-        return self.config.cost * (next_memory_BMD - memory_BMD).abs().mean(dim=(1, 2))
+        cost = config.cost * (next_memory_BMD - memory_BMD).abs().mean(dim=(1, 2))
+        if config.commitment and config.levels:
+            x = self._moved(memory_BMD, self.activation(written_BMD))
+            level = round_straight_through(x, config.levels).detach()
+            cost = cost + config.commitment * ((x - level) ** 2).mean(dim=(1, 2))
+        return cost
 
     def edge_distance(
         self, memory_BMD: Tensor, written_BMD: Tensor, carry_BMC: Tensor

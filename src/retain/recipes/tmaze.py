@@ -34,11 +34,11 @@ def rate(
     from retain.models.rate import RATEConfig
     from retain.nn.valve import ValveConfig
 
-    valve = ValveConfig(kind="retaining", cost=1.0)
+    valve = ValveConfig(kind="retaining", cost=1.0, commitment=0.5)
     model = RATEConfig(**SIZE, context_length=context_length, num_memory_tokens=5, valve=valve)
     run = _run("tmaze/rate", model, num_segments, lengths)
     # So high a cost leaves few memories that ever change; a rising one lets the task be learned.
-    return replace(run, train=replace(run.train, memory_cost_warmup=0.5))
+    return replace(run, train=replace(run.train, memory_cost_warmup=1.0))
 
 
 @RECIPES.register("tmaze/rate-plain")
