@@ -101,7 +101,7 @@ class Memories:
         return table[which]
 
     def state(self, which: npt.NDArray[np.int64]) -> MemoryState:
-        """Returns a state with the memories of these numbers, whose caches hold nothing."""
+        """Returns a state with these memories; its caches and traces hold nothing."""
         with torch.inference_mode():
             empty = self.policy.model.initial_state(len(which))
         columns = iter(range(len(self.parts[0])))
@@ -109,7 +109,7 @@ class Memories:
         def filled(kind: str, value: Any) -> Any:
             if isinstance(value, tuple):
                 return tuple(filled(kind, tensor) for tensor in value)
-            if kind != "cache":
+            if kind in KEPT:
                 column = next(columns)
                 return torch.stack([self.parts[number][column] for number in which])
             if not value.is_floating_point():
