@@ -143,12 +143,12 @@ def _run(name: str, model: ModelConfig, num_segments: int, task: dict[str, Any])
         model=model,
         # One thread, as for the T-Maze with one hint.
         train=TrainConfig(
-            updates=2800,
+            updates=2000,
             batch_size=32,
             schedule="cosine",
             # It needs episodes that fit into one segment.
             curriculum=shortest + task["num_hints"] <= model.context_length,
-            evaluate_every=700,
+            evaluate_every=500,
             num_threads=1,
         ),
         evaluation=EvaluationConfig(
