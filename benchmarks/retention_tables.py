@@ -7,12 +7,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import certificates
 import items
 import lengths
 import retention
 from common import LOST, RESULTS
 
-from retain.report.plots import length_heatmap
+from retain.core.config import load_json
+from retain.report.plots import length_heatmap, success_vs_length
 from retain.report.results import load_results
 from retain.report.statistics import mean_stderr
 
@@ -70,9 +72,18 @@ def _training(group: list[Run]) -> list[str]:
     return cells
 
 
-def retention_table() -> str:
-    """Success by length, for each model and K."""
+def retention_table(figures: Path) -> str:
+    """Success by length, for each model and K; and as a figure, for K = 10."""
     groups, rows = _groups(retention.SUITE), []
+    drawn = [
+        {**run, "label": label}
+        for label, *_ in retention.MODELS
+        for run in groups.get(f"{label}, K = 10", [])
+    ]
+    if drawn:
+        success_vs_length(
+            drawn, figures / "retention.png", chance=0.5, title="Trained on corridors of 30 steps"
+        )
     for length in sorted(retention.LENGTHS):
         for label, *_ in retention.MODELS:
             group = groups.get(f"{label}, K = {length}")
@@ -107,6 +118,29 @@ def items_table() -> str:
     walks = [f"at the start, {value:,}" for value, _ in items.WALKS]
     head = ["hints", "model", "at random, 3 K", "at random, 200", *walks, "seconds to train"]
     return _markdown(head, rows)
+
+
+def certificate_table() -> str:
+    """What could be proved of each run."""
+    rows = []
+    for file in sorted((RESULTS / certificates.SUITE).glob("*.json")):
+        found = load_json(file)
+        margins = [found[key] for key in ("writing_margin", "margin", "decision_margin")]
+        rows.append(
+            [
+                str(found["context_length"]),
+                found["run"].rpartition("seed")[2],
+                found["verdict"],
+                str(found["states"]),
+                f"{found['beginnings_read']:,}",
+                f"{found['transitions']:,}",
+                f"{found['decisions']:,}",
+                *("" if margin is None else f"{margin:.2g}" for margin in margins),
+                f"{found['seconds']:.0f}",
+            ]
+        )
+    head = ["K", "seed", "verdict", "memories", "beginnings", "segments", "endings"]
+    return _markdown([*head, "writing", "holding", "deciding", "seconds"], rows)
 
 
 def lengths_table(figures: Path) -> str:

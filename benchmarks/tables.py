@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import certificates
 import demo
 import items
 import lengths
@@ -145,7 +146,13 @@ def main() -> None:
         (PAGE, "memory-chain", memory_chain.SUITE, lambda: online_tables.chain_table(FIGURES)),
         (PAGE, "gates", memory_chain.SUITE, online_tables.as_published_table),
         (PAGE, "online-speed", "online_speed.json", online_tables.online_speed_table),
-        (RETENTION, "retention", retention.SUITE, retention_tables.retention_table),
+        (
+            RETENTION,
+            "retention",
+            retention.SUITE,
+            lambda: retention_tables.retention_table(FIGURES),
+        ),
+        (RETENTION, "certificates", certificates.SUITE, retention_tables.certificate_table),
         (RETENTION, "retention-ablations", retention.ABLATIONS, retention_tables.ablation_table),
         (RETENTION, "items", items.SUITE, retention_tables.items_table),
         (RETENTION, "lengths", lengths.SUITE, lambda: retention_tables.lengths_table(FIGURES)),
