@@ -2,7 +2,7 @@
 
     python benchmarks/certificates.py
 
-Goes through every run of the retaining valve whose folder is there, as `retain inspect RUN --certify`
+Goes through each run of the retaining valve whose folder is there, as `retain inspect --certify`
 does, and keeps each certificate as a file.
 """
 

@@ -13,7 +13,6 @@ from retain.core.config import dump_json
 from retain.core.errors import ConfigError, RunError
 from retain.recipes.tmaze import DEMO, LENGTHS
 
-
 FAR_EPISODES = 20  # of the longest walk
 LOST = 0.75  # a success below this at the last length is a hint that is lost
 LOOKAHEAD = 90  # steps taken at once where actions repeat: the same episodes in less time
