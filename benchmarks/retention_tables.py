@@ -11,6 +11,7 @@ import certificates
 import items
 import lengths
 import retention
+import rich_memory
 from common import LOST, RESULTS
 
 from retain.core.config import load_json
@@ -118,6 +119,19 @@ def items_table() -> str:
     walks = [f"at the start, {value:,}" for value, _ in items.WALKS]
     head = ["hints", "model", "at random, 3 K", "at random, 200", *walks, "seconds to train"]
     return _markdown(head, rows)
+
+
+def rich_table() -> str:
+    """Final return by task and valve."""
+    groups, rows = _groups(rich_memory.SUITE), []
+    for task, *_ in rich_memory.TASKS:
+        cells = []
+        for label, _ in rich_memory.VALVES:
+            scores = [run["evaluations"][-1]["mean"] for run in groups.get(f"{task}, {label}", [])]
+            mean, error = mean_stderr(scores) if len(scores) > 1 else (float("nan"), 0.0)
+            cells.append(f"{mean:.2f} ± {error:.2f} ({len(scores)})" if len(scores) > 1 else "")
+        rows.append([task, *cells])
+    return _markdown(["task", *(label for label, _ in rich_memory.VALVES)], rows)
 
 
 def certificate_table() -> str:

@@ -17,6 +17,7 @@ import memory_rl
 import online_tables
 import retention
 import retention_tables
+import rich_memory
 import tmaze_memory
 import valve_kinds
 from common import RESULTS
@@ -154,6 +155,7 @@ def main() -> None:
         ),
         (RETENTION, "certificates", certificates.SUITE, retention_tables.certificate_table),
         (RETENTION, "retention-ablations", retention.ABLATIONS, retention_tables.ablation_table),
+        (RETENTION, "rich-memory", rich_memory.SUITE, retention_tables.rich_table),
         (RETENTION, "items", items.SUITE, retention_tables.items_table),
         (RETENTION, "lengths", lengths.SUITE, lambda: retention_tables.lengths_table(FIGURES)),
         (ROOT / "README.md", "demo", "demo", demo_table),
