@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -57,16 +57,15 @@ def tiny(
     **train: Any,
 ) -> RunConfig:
     """Returns a recipe made tiny: three segments of four steps, width 16, one layer."""
-    size = {} if name == "tmaze/decision_transformer" else {"head_width": 16}
     config = recipe(name, context_length=4)
+    wanted = {"width": 16, "num_layers": 1, "num_heads": 1, "head_width": 16, **(model or {})}
+    known = {field.name for field in fields(config.model)}
     assert config.data.collect is not None
     usual = {"updates": 6, "batch_size": 8, "num_threads": 1, "tensorboard": False, "log_every": 1}
     return replace(
         config,
         data=replace(config.data, collect=replace(config.data.collect, episodes=40)),
-        model=replace(
-            config.model, **{"width": 16, "num_layers": 1, "num_heads": 1, **size, **(model or {})}
-        ),
+        model=replace(config.model, **{k: v for k, v in wanted.items() if k in known}),
         agent=replace(config.agent, **(agent or {})),
         train=replace(config.train, **{**usual, "evaluate_every": None, **train}),
         evaluation=replace(

@@ -69,7 +69,8 @@ def execution_modes(subject: Subject) -> None:
 def states_are_values(subject: Subject) -> None:
     """A call that is not given its state leaves it as it was, so that it can branch.
 
-    Giving away some of its rows, taken out of it, does no harm to it either.
+    Giving away some of its rows, taken out of it, does no harm to it either, nor does giving away
+    what came after it.
     """
     model, segment = subject.model(), subject.segment
     for name, (mode, donated) in MODES.items():
@@ -88,6 +89,9 @@ def states_are_values(subject: Subject) -> None:
                 run(model, -x, state)
                 second, _ = run(model, x, state, reset, cuts=[1, segment])
                 model(x[:1], state.rows(slice(0, 1)), donate=True)
+                for length in range(1, segment + 2):
+                    _, after = model(-x[:, :length], state)
+                    run(model, -x, after, cuts=range(1, segment + 1), donate=True)
             for key, tensor in state.named_tensors():
                 assert torch.equal(tensor, before[key]), f"{name}: a call changed its state's {key}"
             assert torch.equal(first, second), f"{name}: two calls from one state differ"

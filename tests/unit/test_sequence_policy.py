@@ -23,6 +23,7 @@ from retain.nn.valve import ValveConfig
 K, SEGMENTS, BATCH = 3, 3, 4
 OBSERVATION = gym.spaces.Box(-1, 1, (2,), np.float32)
 SPACES = {"discrete": gym.spaces.Discrete(3, start=1), "box": gym.spaces.Box(-1, 2, (2,))}
+PLAIN = {"valve": ValveConfig(kind="cross_attention", num_heads=2)}
 QUANTIZED = {"valve": ValveConfig(kind="retaining", num_heads=2)}
 
 
@@ -59,7 +60,8 @@ def _losses(policy: SequencePolicy, batch: dict[str, Tensor]) -> Losses:
 
 @pytest.mark.parametrize("space", SPACES)
 def test_the_loss_is_the_mean_over_real_steps(space: str):
-    policy, batch = _policy(space=space, label_smoothing=0.1), _batch(space, real=[9, 4, 1, 0])
+    policy = _policy(space=space, overrides=PLAIN, label_smoothing=0.1)
+    batch = _batch(space, real=[9, 4, 1, 0])
     with torch.no_grad():
         losses = _losses(policy, batch)
         prediction, _ = policy.predict(batch, policy.model.initial_state(BATCH))
@@ -105,7 +107,7 @@ def test_what_stands_in_the_padding_changes_neither_loss_nor_gradient(model: str
         torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("overrides", [None, QUANTIZED], ids=["plain", "with a cost"])
+@pytest.mark.parametrize("overrides", [PLAIN, QUANTIZED], ids=["plain", "with a cost"])
 def test_losses_of_parts_add_up_to_the_whole(overrides: Any):
     policy, batch = _policy(overrides=overrides), _batch(real=[9, 7, 4, 2])
     with torch.no_grad():
@@ -119,7 +121,7 @@ def test_losses_of_parts_add_up_to_the_whole(overrides: Any):
     for name in ("loss", "prediction", "accuracy", "regularizer", "num_steps"):
         total = sum(getattr(part, name) for part in parts)
         torch.testing.assert_close(total, getattr(whole, name))
-    assert (whole.regularizer > 0) == (overrides is not None)
+    assert (whole.regularizer > 0) == (overrides is QUANTIZED)
 
 
 def test_gradient_goes_back_through_the_memory_and_not_through_caches():

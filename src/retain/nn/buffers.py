@@ -62,6 +62,16 @@ class Buffers:
             buffer.transpose(1, dim)[row, index] = new.transpose(1, dim)
         return buffer
 
+    def let_go(self, *names: str) -> None:
+        """Gives up what buffers hold, where they still are those of the state that came in.
+
+        That state may be in use elsewhere, and whoever is given the new one may write into it.
+        """
+        for name in names:
+            for layer, buffer in enumerate(getattr(self, name)):
+                if (name, layer) not in self._ours:
+                    getattr(self, name)[layer] = buffer.new_zeros(1).expand(buffer.shape)
+
     def pick(self, rows: list[int]) -> Callable[[Tensor], Tensor]:
         """Returns the function that takes the rows of a tensor."""
         every = len(rows) == self._batch_size

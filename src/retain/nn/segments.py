@@ -257,6 +257,7 @@ class SegmentRecurrence(SequenceModel):
         if not closes:
             work.clock_B = work.clock_B + length
         else:
+            work.let_go(*KEPT, "inputs")
             work.clock_B = torch.zeros_like(work.clock_B)
             if cached:
                 grown = work.hidden_length_B + self.segment_length + 2 * tokens
