@@ -52,6 +52,9 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("rate", {"valve": ValveConfig(kind="gte")}, r"model\.valve\.kind must be one of"),
     ("rate", {"valve": ValveConfig(activation="swish")}, r"model\.valve\.activation must be"),
     ("rate", {"valve": ValveConfig(dropout=1.0)}, r"model\.valve\.dropout must be"),
+    ("rate", {"valve": ValveConfig(levels=1)}, r"model\.valve\.levels must be 0 .* not 1"),
+    ("rate", {"valve": ValveConfig(dither=-0.1)}, r"model\.valve\.dither must not be negative"),
+    ("rate", {"valve": ValveConfig(gate="wide")}, r"model\.valve\.gate must be one of"),
     ("decision_transformer", {"num_heads": 3}, "num_heads=3 does not divide model.width=16"),
     ("decision_transformer", {"activation": "tanh"}, r"model\.activation must be one of"),
 ]
