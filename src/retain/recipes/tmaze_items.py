@@ -68,14 +68,22 @@ def rate_plain(
     from retain.models.rate import RATEConfig
     from retain.nn.valve import ValveConfig
 
-    model = RATEConfig(
-        **SIZE,
+    run = rate(
         context_length=context_length,
-        num_memory_tokens=num_hints + 2,
-        valve=ValveConfig(kind="cross_attention"),
+        num_segments=num_segments,
+        num_hints=num_hints,
+        hint_time=hint_time,
+        replacements=replacements,
+        distractors=distractors,
+        noise=noise,
     )
-    task = _task(num_hints, hint_time, replacements, distractors, noise)
-    return _run("tmaze_items/rate-plain", model, num_segments, task)
+    assert isinstance(run.model, RATEConfig)
+    return replace(
+        run,
+        recipe="tmaze_items/rate-plain",
+        model=replace(run.model, valve=ValveConfig(kind="cross_attention")),
+        train=replace(run.train, memory_cost_warmup=0.0),
+    )
 
 
 @RECIPES.register("tmaze_items/elmur")
