@@ -171,7 +171,9 @@ class SegmentRecurrence(SequenceModel):
             elif min(clocks) == max(clocks):
                 memory = work.memory_BMD
                 outputs.append(self._stretch(x_BLD[:, at:stop], work, clocks[0]))
-                held = self._may_hold and torch.equal(memory, work.memory_BMD)
+                # Within a segment the memory is the same tensor, and there is nothing to compare.
+                closed = work.memory_BMD is not memory
+                held = closed and self._may_hold and torch.equal(memory, work.memory_BMD)
             else:
                 outputs.append(self._append(x_BLD[:, at:stop], work, clocks))
                 full = self.segment_length - (stop - at)
@@ -185,8 +187,8 @@ class SegmentRecurrence(SequenceModel):
     @property
     def _may_hold(self) -> bool:
         """Whether a segment may leave all that the next one is read with bit for bit as it was."""
-        sure = not (self.training or torch.is_grad_enabled() or self.cache_length)
-        return sure and self.num_memory_tokens > 0 and self.carry_width == 0
+        sure = not (self.training or torch.is_grad_enabled())
+        return sure and self.cache_length == 0 and self.carry_width == 0
 
     def _several(self, x_BSLD: Tensor, work: Work) -> Tensor:
         """Reads S segments side by side, as if none changed the memory that they begin with.
