@@ -10,6 +10,7 @@ import pytest
 
 from retain import api
 from retain.core.errors import ConfigError
+from retain.nn.valve import ValveConfig
 from retain.recipes import RECIPES, recipe
 from tiny_runs import tiny
 
@@ -49,6 +50,12 @@ def test_two_models_learn_from_the_same_data() -> None:
     one, other = (recipe(name) for name in ("associative_recall/rate", "associative_recall/elmur"))
     assert one.data == other.data
     assert one.train == other.train
+
+
+def test_changes_of_memory_are_not_dear_before_anything_is_learned() -> None:
+    config = recipe("associative_recall/rate")
+    assert config.train.memory_cost_warmup == 0
+    assert config.model.valve == ValveConfig(kind="retaining")
 
 
 @pytest.mark.parametrize(

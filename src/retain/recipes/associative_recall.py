@@ -4,13 +4,14 @@ Training sequences are N segments of K steps; the data are the oracle's episodes
 N * K steps. The pairs are shown at random steps of the first K / 2, and the gap is drawn from 0 up,
 so some episodes are over within a segment. The curriculum begins with these: to find a value by its
 key is then learned by attention alone, and carrying it over segments after that. The models are
-those of the T-Maze's recipes.
+those of the T-Maze's recipes, RATE with the usual settings of its valve.
 
 torch is imported inside the functions, so that listing the recipes costs nothing.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from retain.core.errors import ConfigError
@@ -35,7 +36,13 @@ def rate(
     replacements: int = 0,
 ) -> RunConfig:
     """RATE recalls values by their keys, over a gap."""
+    from retain.models.rate import RATEConfig
+    from retain.nn.valve import ValveConfig
+
     model = tmaze.rate(context_length=context_length).model
+    assert isinstance(model, RATEConfig)
+    # The dearer valve of the T-Maze needs its warm-up; this one is learned with from the start.
+    model = replace(model, valve=ValveConfig(kind="retaining"))
     task = {"num_pairs": num_pairs, "num_keys": num_keys, "num_values": num_values}
     return _run("associative_recall/rate", model, num_segments, task, replacements)
 
