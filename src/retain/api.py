@@ -203,22 +203,13 @@ def inspect(
     from retain.inspection.summary import inspect_policy
 
     run = _as_run(run)
-    settings, environment = run.config.evaluation, run.config.environment
-    options: dict[str, Any] = dict(environment.kwargs)
-    if value is not None and settings.parameter is None:
-        raise ConfigError("a value was given, but the run's evaluations vary no option")
-    if value is None and settings.values_in_training:
-        value = settings.values_in_training[-1]
-    if value is not None and settings.parameter is not None:
-        options[settings.parameter] = value
-    options |= kwargs or {}
     policy = run.load(checkpoint, device)
     found = inspect_policy(
         policy,
-        replace(environment, kwargs=options),
+        run.environment(value, kwargs),
         window=run.config.model.context_length,
         episodes=episodes,
-        seed=settings.seed if seed is None else seed,
+        seed=run.config.evaluation.seed if seed is None else seed,
         shown=shown,
     )
     about = {

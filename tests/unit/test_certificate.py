@@ -434,5 +434,5 @@ def test_a_run_is_certified_from_its_folder(tmp_path: Path) -> None:
     silent = Run(trained.folder)
     evaluation = EvaluationConfig(episodes=1)
     silent.config = dataclasses.replace(trained.config, evaluation=evaluation)
-    with pytest.raises(ConfigError, match="vary no parameter"):
+    with pytest.raises(ConfigError, match="vary no option"):
         certify_run(silent, value=3)

@@ -9,6 +9,8 @@ runs/<name>/checkpoints/     see `retain.training.checkpoints`
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from retain.agents.policy import Policy
 from retain.core.config import dump_json, load_json
 from retain.core.errors import ConfigError, RunError
 from retain.core.provenance import provenance
+from retain.evaluation import EnvironmentConfig, Scalar
 from retain.report.results import FORMAT as RESULTS_FORMAT
 from retain.training import checkpoints
 from retain.training.config import (
@@ -108,6 +111,29 @@ class Run:
         except (RuntimeError, AssertionError) as error:
             reason = str(error).splitlines()[0]
             raise ConfigError(f"device '{device}' cannot be used here: {reason}") from None
+
+    def environment(
+        self, value: Scalar | None = None, options: Mapping[str, Scalar] | None = None
+    ) -> EnvironmentConfig:
+        """Returns the run's environment as it is to be looked at.
+
+        Args:
+            value: Value of the option that the run's evaluations vary; by default the last of those
+                evaluated during training.
+            options: Further options that differ from the run's.
+
+        Raises:
+            ConfigError: If a value is given and the evaluations vary no option.
+        """
+        settings, environment = self.config.evaluation, self.config.environment
+        if value is not None and settings.parameter is None:
+            raise ConfigError("a value was given, but the run's evaluations vary no option")
+        if value is None and settings.values_in_training:
+            value = settings.values_in_training[-1]
+        kwargs = dict(environment.kwargs)
+        if value is not None and settings.parameter is not None:
+            kwargs[settings.parameter] = value
+        return replace(environment, kwargs={**kwargs, **(options or {})})
 
     def results(self) -> dict[str, Any]:
         """Returns the contents of ``results.json``, or an empty one."""
