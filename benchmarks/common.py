@@ -44,7 +44,7 @@ class Experiment:
 
 #: A run that succeeds less often than this at one of the `walks` is not sent on a longer one.
 LOST = 0.75
-#: Steps taken at once where actions repeat, on the `walks`.
+#: Steps taken at once where actions repeat, on the `walks`: this many, in whole segments.
 LOOKAHEAD = 200
 
 
@@ -130,6 +130,7 @@ def _walk(experiment: Experiment, folder: Path) -> None:
     from retain.training.runs import Run
 
     run, options = Run(folder), dict(experiment.options)
+    lookahead = _lookahead(run.config.model.context_length)
     trained_in = run.config.environment
     environment = replace(trained_in, kwargs={**trained_in.kwargs, **options})
     done = {
@@ -145,10 +146,15 @@ def _walk(experiment: Experiment, folder: Path) -> None:
                 values=[value],
                 episodes=episodes,
                 environment=environment,
-                lookahead=LOOKAHEAD,
+                lookahead=lookahead,
             )
         if record["mean"] < LOST:
             break
+
+
+def _lookahead(context_length: int) -> int:
+    """Returns the steps to take at once by a model with segments of so many steps."""
+    return max(1, LOOKAHEAD // context_length) * context_length
 
 
 def _folder(suite: str, experiment: Experiment, seed: int) -> Path:
@@ -163,9 +169,13 @@ def _keep(suite: str, experiment: Experiment, seed: int) -> None:
     """Copies a run's results to the folder of results, with the suite's label."""
     folder = _folder(suite, experiment, seed)
     line = "retain " + " ".join(command(experiment, seed, folder))
+    config = load_json(folder / "config.json")
+    lookahead = _lookahead(config["model"]["context_length"])
+    parameter = config["evaluation"]["parameter"]
+    flag = f"--{parameter}s".replace("_", "-") if parameter else ""
     for value, episodes in experiment.walks:
-        line += f" && retain evaluate {folder} --corridor-lengths {value} --episodes {episodes}"
-        line += f" --lookahead {LOOKAHEAD}"
+        line += f" && retain evaluate {folder} {flag} {value} --episodes {episodes}"
+        line += f" --lookahead {lookahead}"
         line += "".join(f" --option {name}={given}" for name, given in experiment.options)
     keep(folder, _result_file(suite, experiment, seed), experiment.label, line)
 

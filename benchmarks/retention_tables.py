@@ -10,6 +10,7 @@ from typing import Any
 import certificates
 import items
 import lengths
+import recall
 import retention
 import rich_memory
 from common import LOST, RESULTS
@@ -119,6 +120,19 @@ def items_table() -> str:
     walks = [f"at the start, {value:,}" for value, _ in items.WALKS]
     head = ["hints", "model", "at random, 3 K", "at random, 200", *walks, "seconds to train"]
     return _markdown(head, rows)
+
+
+def recall_table() -> str:
+    """Success by task and length: replacements, distractors, keys."""
+    groups, rows = _groups(recall.SUITE), []
+    for task, *_, trained in recall.TASKS:
+        for label, *_ in recall.MODELS:
+            group = groups.get(f"{label}, {task}")
+            if group:
+                cells = _cells(group, (trained, *(value for value, _ in recall.WALKS)))
+                rows.append([task, label, *cells, *_training(group)[:1]])
+    head = ["task", "model", "trained on", *(f"{value:,}" for value, _ in recall.WALKS)]
+    return _markdown([*head, "seconds to train"], rows)
 
 
 def rich_table() -> str:

@@ -15,6 +15,7 @@ import lengths
 import memory_chain
 import memory_rl
 import online_tables
+import recall
 import retention
 import retention_tables
 import rich_memory
@@ -157,6 +158,7 @@ def main() -> None:
         (RETENTION, "retention-ablations", retention.ABLATIONS, retention_tables.ablation_table),
         (RETENTION, "rich-memory", rich_memory.SUITE, retention_tables.rich_table),
         (RETENTION, "items", items.SUITE, retention_tables.items_table),
+        (RETENTION, "recall", recall.SUITE, retention_tables.recall_table),
         (RETENTION, "lengths", lengths.SUITE, lambda: retention_tables.lengths_table(FIGURES)),
         (ROOT / "README.md", "demo", "demo", demo_table),
     )
