@@ -28,6 +28,7 @@ MODELS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
     ("RATE, the paper's valve", "plain", "tmaze/rate-plain", ()),
     ("ELMUR", "elmur", "tmaze/elmur", ()),
     ("RMT", "rmt", "tmaze/rmt", ()),
+    ("Stable Hadamard Memory", "stable_hadamard", "tmaze/stable_hadamard", ()),
 )
 PLAIN = "tmaze/rate-plain"
 OLD = ("--num-segments", "12", "--train.bptt-segments", "3")

@@ -6,6 +6,7 @@ import itertools
 import json
 import runpy
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -70,9 +71,13 @@ def test_every_recipe_trains_by_the_command(name: str, tmp_path: Path) -> None:
         options = recipe(name, **_arguments(ONLINE[name])).environment.kwargs.values()
         folder = "-".join([name.replace("/", "-"), *map(str, options), "lstm-seed0"])
     else:
-        known = {"tmaze/decision_transformer": 2, "tmaze/lstm": 1, "tmaze/gru": 1}
-        size = SIZE[: known.get(name, len(SIZE))]
-        flags, folder = [*size, *FLAGS, "--train.updates=2"], f"{name.replace('/', '-')}-seed0"
+        # Not every model has heads or layers to set.
+        settings = [field.name.replace("_", "-") for field in fields(recipe(name).model)]
+        known = tuple(f"--model.{setting}=" for setting in settings)
+        size = [
+            flag for flag in (*SIZE, *FLAGS) if flag.startswith(known) or "--model." not in flag
+        ]
+        flags, folder = [*size, "--train.updates=2"], f"{name.replace('/', '-')}-seed0"
     assert main([*command, *flags, "--train.evaluate-every", "None"]) == 0
     assert (tmp_path / folder / "checkpoints" / "last" / "model.safetensors").exists()
     assert evaluations(tmp_path / folder) == []

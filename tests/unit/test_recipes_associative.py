@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 
 from retain import api
 from retain.core.errors import ConfigError
+from retain.models.elmur import ELMURConfig
+from retain.models.rate import RATEConfig
 from retain.nn.valve import ValveConfig
 from retain.recipes import RECIPES, recipe
 from tiny_runs import tiny
@@ -46,22 +49,38 @@ def test_the_longest_episode_is_a_training_sequence(name: str, arguments: dict[s
     assert config.train.curriculum == (shortest <= config.model.context_length)
 
 
-def test_two_models_learn_from_the_same_data() -> None:
-    one, other = (recipe(name) for name in ("associative_recall/rate", "associative_recall/elmur"))
-    assert one.data == other.data
-    assert one.train == other.train
+def test_all_models_learn_from_the_same_data_alike() -> None:
+    configs = [recipe(name) for name in NAMES]
+    assert {config.recipe for config in configs} == set(NAMES)
+    assert all(config.data == configs[0].data for config in configs)
+    training = [replace(config.train, memory_cost_warmup=0.0) for config in configs]
+    assert all(train == training[0] for train in training)
 
 
-def test_changes_of_memory_are_not_dear_before_anything_is_learned() -> None:
+def test_the_dear_valve_becomes_dear_slowly() -> None:
     config = recipe("associative_recall/rate")
-    assert config.train.memory_cost_warmup == 0
-    assert config.model.valve == ValveConfig(kind="retaining")
+    assert isinstance(config.model, RATEConfig)
+    assert config.model.valve.cost == 1.0
+    assert config.train.memory_cost_warmup == 0.6
+    plain = recipe("associative_recall/rate-plain")
+    assert isinstance(plain.model, RATEConfig)
+    assert plain.model.valve == ValveConfig(kind="cross_attention")
+    assert plain.train.memory_cost_warmup == 0.0
+
+
+def test_there_is_a_place_for_every_key() -> None:
+    config, rival = (
+        recipe(f"associative_recall/{name}", num_keys=12) for name in ("rate", "elmur")
+    )
+    assert isinstance(config.model, RATEConfig)
+    assert isinstance(rival.model, ELMURConfig)
+    assert config.model.num_memory_tokens == rival.model.num_slots == 14
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"num_segments": 1, "num_pairs": 6}, "1 segments of 10 steps are too few for"),
+        ({"num_segments": 1, "num_pairs": 12}, "1 segments of 20 steps are too few for"),
         ({"num_segments": 0}, "num_segments must be at least 1, not 0"),
     ],
 )

@@ -3,8 +3,8 @@
 Training sequences are N segments of K steps; the data are the oracle's episodes, none longer than
 N * K steps. The pairs are shown at random steps of the first K / 2, and the gap is drawn from 0 up,
 so some episodes are over within a segment. The curriculum begins with these: to find a value by its
-key is then learned by attention alone, and carrying it over segments after that. The models are
-those of the T-Maze's recipes, RATE with the usual settings of its valve.
+key is then learned by attention alone, and carrying it over segments after that. The models have
+the sizes of those that keep many hints in the T-Maze.
 
 torch is imported inside the functions, so that listing the recipes costs nothing.
 """
@@ -15,8 +15,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from retain.core.errors import ConfigError
-from retain.recipes import RECIPES, tmaze
+from retain.recipes import RECIPES
 from retain.recipes.presets import check_size
+from retain.recipes.tmaze_items import SIZE
 
 if TYPE_CHECKING:
     from retain.memory import ModelConfig
@@ -28,37 +29,75 @@ GAPS = (10, 100, 1000, 10000)
 @RECIPES.register("associative_recall/rate")
 def rate(
     *,
-    context_length: int = 10,
+    context_length: int = 20,
     num_segments: int = 3,
     num_pairs: int = 2,
     num_keys: int = 8,
     num_values: int = 4,
     replacements: int = 0,
 ) -> RunConfig:
-    """RATE recalls values by their keys, over a gap."""
+    """RATE with the retaining valve recalls values by their keys, over a gap."""
     from retain.models.rate import RATEConfig
     from retain.nn.valve import ValveConfig
 
-    model = tmaze.rate(context_length=context_length).model
-    assert isinstance(model, RATEConfig)
-    # The dearer valve of the T-Maze needs its warm-up; this one is learned with from the start.
-    model = replace(model, valve=ValveConfig(kind="retaining"))
+    model = RATEConfig(
+        **SIZE,
+        context_length=context_length,
+        # One for each key, so that what is to be written where does not depend on the rest.
+        num_memory_tokens=num_keys + 2,
+        valve=ValveConfig(kind="retaining", cost=1.0),
+    )
     task = {"num_pairs": num_pairs, "num_keys": num_keys, "num_values": num_values}
-    return _run("associative_recall/rate", model, num_segments, task, replacements)
+    run = _run("associative_recall/rate", model, num_segments, task, replacements)
+    # What is dear from the start is not learned to be written.
+    return replace(run, train=replace(run.train, memory_cost_warmup=0.6))
+
+
+@RECIPES.register("associative_recall/rate-plain")
+def rate_plain(
+    *,
+    context_length: int = 20,
+    num_segments: int = 3,
+    num_pairs: int = 2,
+    num_keys: int = 8,
+    num_values: int = 4,
+    replacements: int = 0,
+) -> RunConfig:
+    """RATE with the paper's valve, otherwise the same."""
+    from retain.models.rate import RATEConfig
+    from retain.nn.valve import ValveConfig
+
+    run = rate(
+        context_length=context_length,
+        num_segments=num_segments,
+        num_pairs=num_pairs,
+        num_keys=num_keys,
+        num_values=num_values,
+        replacements=replacements,
+    )
+    assert isinstance(run.model, RATEConfig)
+    return replace(
+        run,
+        recipe="associative_recall/rate-plain",
+        model=replace(run.model, valve=ValveConfig(kind="cross_attention")),
+        train=replace(run.train, memory_cost_warmup=0.0),
+    )
 
 
 @RECIPES.register("associative_recall/elmur")
 def elmur(
     *,
-    context_length: int = 10,
+    context_length: int = 20,
     num_segments: int = 3,
     num_pairs: int = 2,
     num_keys: int = 8,
     num_values: int = 4,
     replacements: int = 0,
 ) -> RunConfig:
-    """ELMUR recalls values by their keys, over a gap."""
-    model = tmaze.elmur(context_length=context_length).model
+    """ELMUR, with as many slots in each of its two layers as RATE has memory tokens."""
+    from retain.models.elmur import ELMURConfig
+
+    model = ELMURConfig(**SIZE, context_length=context_length, num_slots=num_keys + 2)
     task = {"num_pairs": num_pairs, "num_keys": num_keys, "num_values": num_values}
     return _run("associative_recall/elmur", model, num_segments, task, replacements)
 
@@ -85,7 +124,7 @@ def _run(
     kwargs = {**task, "replacements": replacements, "store_steps": store_steps, "gap": longest}
     env_id = "retain/AssociativeRecall-v0"
     collect = CollectConfig(
-        env_id=env_id, env_kwargs={**kwargs, "min_gap": 0}, policy="expert", episodes=4000
+        env_id=env_id, env_kwargs={**kwargs, "min_gap": 0}, policy="expert", episodes=12_000
     )
     return RunConfig(
         recipe=name,
@@ -94,12 +133,12 @@ def _run(
         model=model,
         # One thread, as for the T-Maze.
         train=TrainConfig(
-            updates=1500,
-            batch_size=64,
+            updates=2000,
+            batch_size=32,
             schedule="cosine",
             # It needs episodes that fit into one segment.
             curriculum=store_steps + pairs <= model.context_length,
-            evaluate_every=300,
+            evaluate_every=500,
             num_threads=1,
         ),
         evaluation=EvaluationConfig(

@@ -163,6 +163,17 @@ def gru(
     return _run("tmaze/gru", model, num_segments, lengths)
 
 
+@RECIPES.register("tmaze/stable_hadamard")
+def stable_hadamard(
+    *, context_length: int = 30, num_segments: int = 3, lengths: Lengths = "uniform"
+) -> RunConfig:
+    """Stable Hadamard Memory over the same tokens, trained through all of a sequence."""
+    from retain.models.stable_hadamard import StableHadamardConfig
+
+    model = StableHadamardConfig(width=64, context_length=context_length)
+    return _run("tmaze/stable_hadamard", model, num_segments, lengths)
+
+
 @RECIPES.register("tmaze/gtrxl")
 def gtrxl(
     *, context_length: int = 30, num_segments: int = 3, lengths: Lengths = "uniform"
