@@ -64,7 +64,7 @@ def test_the_weight_of_the_memory_cost_rises_and_stays():
     weights = [memory_cost_weight(half, update) for update in range(110)]
     assert weights == sorted(weights)
     assert weights[0] == 0.0
-    assert weights[11] == pytest.approx(0.2)
+    assert weights[11] == pytest.approx(0.2**3)
     assert weights[55:] == [1.0] * 55
     assert memory_cost_weight(config("constant"), 0) == 1.0
 

@@ -123,7 +123,8 @@ class TrainConfig(LoopConfig):
 
     memory_cost_warmup: float = 0.0
     """Share of the updates over which the weight of what the memory itself asks for rises from
-    zero, so that something is learned to be written before changes are made dear."""
+    zero, as the cube of the progress, so that something is learned to be written before changes are
+    made dear."""
 
     update_per_segment: bool = False
     """Make an optimiser step after every `bptt_segments` segments instead of one for the batch."""
