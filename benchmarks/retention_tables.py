@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ Run = dict[str, Any]
 HELD = 0.995
 
 
-def _walked(run: Run, values: Iterable[int], **options: str) -> list[float]:
+def _walked(run: Run, values: Sequence[int], **options: str) -> list[float]:
     """Success of one run at each length; a run that got lost stays as it was last seen."""
     found = {
         e["value"]: e["mean"]
@@ -40,6 +40,17 @@ def _walked(run: Run, values: Iterable[int], **options: str) -> list[float]:
         else:
             scores.append(found[value])
     return scores
+
+
+def _drawn(run: Run, label: str, values: Sequence[int]) -> Run:
+    """One run as a figure has it: where it was not sent, it stays as it was last seen."""
+    known = {e["value"]: e for e in run["evaluations"]}
+    records: list[Run] = []
+    last: Run = {}
+    for value, score in zip(values, _walked(run, values), strict=False):
+        last = known.get(value, last)
+        records.append({**last, "value": value, "mean": score})
+    return {**run, "label": label, "evaluations": records}
 
 
 def _cells(group: list[Run], values: tuple[int, ...], **options: str) -> list[str]:
@@ -78,7 +89,7 @@ def retention_table(figures: Path) -> str:
     """Success by length, for each model and K; and as a figure, for K = 10."""
     groups, rows = _groups(retention.SUITE), []
     drawn = [
-        {**run, "label": label}
+        _drawn(run, label, (30, *(value for value, _ in retention.WALKS)))
         for label, *_ in retention.MODELS
         for run in groups.get(f"{label}, K = 10", [])
     ]
@@ -175,16 +186,8 @@ def lengths_table(figures: Path) -> str:
     """Success by length trained on and length tested on, as a figure for all models."""
     runs = load_results(RESULTS / lengths.SUITE)
     order = [label for label, _ in lengths.MODELS]
-    walked = []
-    for run in sorted(runs, key=lambda run: order.index(run["label"])):
-        scores = _walked(run, lengths.TESTED)
-        known = {e["value"]: e for e in run["evaluations"]}
-        last: Run = {}
-        records = []
-        for value, score in zip(lengths.TESTED, scores, strict=False):
-            last = known.get(value, last)
-            records.append({**last, "value": value, "mean": score})
-        walked.append({**run, "recipe": run["label"], "evaluations": records})
+    runs.sort(key=lambda run: order.index(run["label"]))
+    walked = [{**_drawn(run, run["label"], lengths.TESTED), "recipe": run["label"]} for run in runs]
     length_heatmap(walked, figures / "lengths.png", title="Success on the T-Maze")
     seeds = {
         label: f"{sum(run['label'] == label for run in runs)} {label}"
