@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from retain.core.errors import ConfigError
 from retain.recipes import RECIPES
-from retain.recipes.presets import check_size
+from retain.recipes.presets import check_size, with_plain_valve
 from retain.recipes.tmaze_items import SIZE
 
 if TYPE_CHECKING:
@@ -64,9 +64,6 @@ def rate_plain(
     replacements: int = 0,
 ) -> RunConfig:
     """RATE with the paper's valve, otherwise the same."""
-    from retain.models.rate import RATEConfig
-    from retain.nn.valve import ValveConfig
-
     run = rate(
         context_length=context_length,
         num_segments=num_segments,
@@ -75,13 +72,7 @@ def rate_plain(
         num_values=num_values,
         replacements=replacements,
     )
-    assert isinstance(run.model, RATEConfig)
-    return replace(
-        run,
-        recipe="associative_recall/rate-plain",
-        model=replace(run.model, valve=ValveConfig(kind="cross_attention")),
-        train=replace(run.train, memory_cost_warmup=0.0),
-    )
+    return with_plain_valve(run, "associative_recall/rate-plain")
 
 
 @RECIPES.register("associative_recall/elmur")

@@ -1,4 +1,4 @@
-"""Sizes of every model for the online tasks, from the length of an episode.
+"""What recipes share; above all the sizes of every model for the online tasks.
 
 What a model needs to look back over a whole episode follows from the episode's length: the window
 of those that read one, the cache of those that keep one, and segments of a third of it for those
@@ -14,6 +14,7 @@ from retain.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from retain.memory import ModelConfig
+    from retain.training.config import RunConfig
 
 
 def model_config(
@@ -65,6 +66,25 @@ def model_config(
         # The memory tokens alone carry what is to be remembered.
         wanted |= {"cache_length": 0, "feed_forward": None}
     return config_class(width=width, **{k: v for k, v in wanted.items() if k in known})
+
+
+def with_plain_valve(run: RunConfig, recipe: str) -> RunConfig:
+    """Returns a recipe of RATE with the paper's valve, which asks for nothing that could be dear.
+
+    Args:
+        run: The recipe.
+        recipe: The new one's name.
+    """
+    from retain.models.rate import RATEConfig
+    from retain.nn.valve import ValveConfig
+
+    assert isinstance(run.model, RATEConfig)
+    return dataclasses.replace(
+        run,
+        recipe=recipe,
+        model=dataclasses.replace(run.model, valve=ValveConfig(kind="cross_attention")),
+        train=dataclasses.replace(run.train, memory_cost_warmup=0.0),
+    )
 
 
 def check_size(name: str, value: int) -> None:

@@ -17,7 +17,7 @@ from retain.core.errors import ConfigError
 from retain.envs.noise import Noise
 from retain.envs.tmaze import HintTime
 from retain.recipes import RECIPES
-from retain.recipes.presets import check_size
+from retain.recipes.presets import check_size, with_plain_valve
 
 if TYPE_CHECKING:
     from retain.memory import ModelConfig
@@ -65,9 +65,6 @@ def rate_plain(
     noise: Noise = "discrete",
 ) -> RunConfig:
     """RATE with the paper's valve, otherwise the same."""
-    from retain.models.rate import RATEConfig
-    from retain.nn.valve import ValveConfig
-
     run = rate(
         context_length=context_length,
         num_segments=num_segments,
@@ -77,13 +74,7 @@ def rate_plain(
         distractors=distractors,
         noise=noise,
     )
-    assert isinstance(run.model, RATEConfig)
-    return replace(
-        run,
-        recipe="tmaze_items/rate-plain",
-        model=replace(run.model, valve=ValveConfig(kind="cross_attention")),
-        train=replace(run.train, memory_cost_warmup=0.0),
-    )
+    return with_plain_valve(run, "tmaze_items/rate-plain")
 
 
 @RECIPES.register("tmaze_items/elmur")
