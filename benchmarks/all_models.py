@@ -9,21 +9,15 @@ about twelve core-hours; it can be stopped and gone on with at any time.
 
 from __future__ import annotations
 
-import argparse
-
 import memory_chain
 import memory_rl
-from common import run_all
+from common import job_parser, run_all
 
 MODELS = (*memory_chain.MODELS, "rmt", "linformer", "canonical", "elmur", "stable_hadamard")
 PIXELS = (("visual_match/sac_discrete", 60), ("key_to_door/sac_discrete", 60))
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--jobs", type=int, default=2, help="runs at a time, each on one thread")
-    jobs = parser.parse_args().jobs
+    jobs = job_parser(__doc__).parse_args().jobs
     for setting in memory_chain.FIRST:
         experiments = [memory_chain.experiment(*setting, model) for model in MODELS]
         run_all(memory_chain.SUITE, experiments, jobs)

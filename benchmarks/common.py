@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import sys
@@ -46,6 +47,19 @@ class Experiment:
 LOST = 0.75
 #: Steps taken at once where actions repeat, on the `walks`: this many, in whole segments.
 LOOKAHEAD = 200
+
+
+def job_parser(text: str | None) -> argparse.ArgumentParser:
+    """Returns the flags that every script of many runs has.
+
+    Args:
+        text: The script's text, which `--help` shows.
+    """
+    parser = argparse.ArgumentParser(
+        description=text, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--jobs", type=int, default=2, help="runs at a time, each on one thread")
+    return parser
 
 
 def command(experiment: Experiment, seed: int, folder: Path) -> list[str]:

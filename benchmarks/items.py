@@ -11,9 +11,7 @@ steps (20). Ten seeds of the claim (eight hints, the retaining valve), three of 
 
 from __future__ import annotations
 
-import argparse
-
-from common import Experiment, run_all
+from common import Experiment, job_parser, run_all
 
 SUITE = "items"
 WALKS = ((300, 100), (3000, 100), (30_000, 20), (100_000, 20))
@@ -42,10 +40,7 @@ def experiment(label: str, key: str, recipe: str, hints: int) -> Experiment:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--jobs", type=int, default=2, help="runs at a time, each on one thread")
+    parser = job_parser(__doc__)
     parser.add_argument("--models", nargs="+", help="keys of the models; all by default")
     parser.add_argument("--hints", nargs="+", type=int, default=HINTS, help="numbers of hints")
     options = parser.parse_args()

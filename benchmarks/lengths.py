@@ -10,9 +10,7 @@ hint at one length (success below 0.75) beyond the one it was trained on is not 
 
 from __future__ import annotations
 
-import argparse
-
-from common import Experiment, run_all
+from common import Experiment, job_parser, run_all
 
 SUITE = "lengths"
 TRAINED = (9, 30, 90, 150, 300, 600, 900)
@@ -43,10 +41,7 @@ def experiment(label: str, name: str, trained: int) -> Experiment:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--jobs", type=int, default=2, help="runs at a time, each on one thread")
+    parser = job_parser(__doc__)
     parser.add_argument("--longest", type=int, default=300, help="longest length to train on")
     options = parser.parse_args()
     for trained in TRAINED:

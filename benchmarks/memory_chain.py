@@ -9,9 +9,7 @@ them that shows the curves.
 
 from __future__ import annotations
 
-import argparse
-
-from common import Experiment, run_all
+from common import Experiment, job_parser, run_all
 
 SUITE = "memory_chain"
 #: The published names of the architectures, and what they are in truth.
@@ -65,11 +63,7 @@ def as_published(model: str) -> Experiment:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--jobs", type=int, default=2, help="runs at a time, each on one thread")
-    jobs = parser.parse_args().jobs
+    jobs = job_parser(__doc__).parse_args().jobs
     for setting in SETTINGS:  # all seeds of one before the next, so that what there is is whole
         run_all(SUITE, [experiment(*setting, model) for model in MODELS], jobs)
     run_all(SUITE, [as_published(model) for model in AS_PUBLISHED], jobs)

@@ -9,9 +9,7 @@ fifty steps instead of for four. A T-Maze run ends once 100 episodes bring 0.995
 
 from __future__ import annotations
 
-import argparse
-
-from common import Experiment, run_all
+from common import Experiment, job_parser, run_all
 
 from retain.recipes.memory_rl import EPISODES
 
@@ -54,10 +52,6 @@ def published_steps(task: str, length: int) -> int:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--jobs", type=int, default=2, help="runs at a time, each on one thread")
-    jobs = parser.parse_args().jobs
+    jobs = job_parser(__doc__).parse_args().jobs
     for recipe, length, models in TIERS:  # all seeds of one before the next
         run_all(SUITE, [experiment(recipe, length, model) for model in models], jobs)

@@ -11,9 +11,7 @@ in an episode of the T-Maze happens at steps drawn from its whole corridor.
 
 from __future__ import annotations
 
-import argparse
-
-from common import Experiment, run_all
+from common import Experiment, job_parser, run_all
 
 SUITE = "recall"
 WALKS = ((300, 100), (3000, 100), (30_000, 20), (100_000, 20))
@@ -54,10 +52,7 @@ def experiment(task: Task, label: str, key: str, recipe: str) -> Experiment:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--jobs", type=int, default=2, help="runs at a time, each on one thread")
+    parser = job_parser(__doc__)
     parser.add_argument("--models", nargs="+", help="keys of the models; all by default")
     parser.add_argument("--tasks", nargs="+", help="keys of the tasks; all by default")
     options = parser.parse_args()

@@ -11,9 +11,7 @@ ablations take one thing away from the retaining valve at a time, and walk up to
 
 from __future__ import annotations
 
-import argparse
-
-from common import Experiment, run_all
+from common import Experiment, job_parser, run_all
 
 SUITE = "retention"
 ABLATIONS = "retention_ablations"
@@ -95,10 +93,7 @@ def experiment(
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--jobs", type=int, default=2, help="runs at a time, each on one thread")
+    parser = job_parser(__doc__)
     parser.add_argument("--ablations", action="store_true", help="the ablations, at K = 10")
     parser.add_argument("--models", nargs="+", help="keys of the rows to make; all by default")
     parser.add_argument("--lengths", nargs="+", type=int, default=LENGTHS, help="K")

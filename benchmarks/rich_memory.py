@@ -9,9 +9,7 @@ retaining valve, and with the paper's.
 
 from __future__ import annotations
 
-import argparse
-
-from common import Experiment, run_all
+from common import Experiment, job_parser, run_all
 
 SUITE = "rich_memory"
 TASKS = (
@@ -36,9 +34,5 @@ def experiment(task: tuple[str, str, str, tuple[str, ...]], label: str, kind: st
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--jobs", type=int, default=2, help="runs at a time, each on one thread")
-    jobs = parser.parse_args().jobs
+    jobs = job_parser(__doc__).parse_args().jobs
     run_all(SUITE, [experiment(task, *valve) for task in TASKS for valve in VALVES], jobs)

@@ -9,9 +9,7 @@ cannot learn what to write: the gradient stopped at every segment, and the publi
 
 from __future__ import annotations
 
-import argparse
-
-from common import Experiment, run_all
+from common import Experiment, job_parser, run_all
 
 VALUES = (90, 900, 9600)
 SUITE = "tmaze_memory"
@@ -57,8 +55,5 @@ EXPERIMENTS = [
 ]
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--jobs", type=int, default=2, help="runs at a time, each on one thread")
+    parser = job_parser(__doc__)
     run_all(SUITE, EXPERIMENTS, parser.parse_args().jobs)

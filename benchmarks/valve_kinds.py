@@ -8,9 +8,7 @@ corridors of 150, 360, 600 and 900 steps, three seeds for each kind.
 
 from __future__ import annotations
 
-import argparse
-
-from common import Experiment, run_all
+from common import Experiment, job_parser, run_all
 
 VALUES = (150, 360, 600, 900)
 SUITE = "valve_kinds"
@@ -38,8 +36,5 @@ def experiment(kind: str) -> Experiment:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--jobs", type=int, default=2, help="runs at a time, each on one thread")
+    parser = job_parser(__doc__)
     run_all(SUITE, [experiment(kind) for kind in KINDS], parser.parse_args().jobs)
