@@ -17,10 +17,10 @@ MODELS = (*memory_chain.MODELS, "rmt", "linformer", "canonical", "elmur", "stabl
 PIXELS = (("visual_match/sac_discrete", 60), ("key_to_door/sac_discrete", 60))
 
 if __name__ == "__main__":
-    jobs = job_parser(__doc__).parse_args().jobs
+    options = job_parser(__doc__).parse_args()
     for setting in memory_chain.FIRST:
         experiments = [memory_chain.experiment(*setting, model) for model in MODELS]
-        run_all(memory_chain.SUITE, experiments, jobs)
+        run_all(memory_chain.SUITE, experiments, options)
     for task in (("passive_tmaze/dqn", 50), *PIXELS):
         experiments = [memory_rl.experiment(*task, model) for model in MODELS]
-        run_all(memory_rl.SUITE, experiments, jobs)
+        run_all(memory_rl.SUITE, experiments, options)

@@ -50,7 +50,7 @@ LOOKAHEAD = 200
 
 
 def job_parser(text: str | None) -> argparse.ArgumentParser:
-    """Returns the flags that every script of many runs has.
+    """Returns the flags that every script of many runs has, for `run_all`.
 
     Args:
         text: The script's text, which `--help` shows.
@@ -59,6 +59,7 @@ def job_parser(text: str | None) -> argparse.ArgumentParser:
         description=text, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, each on one thread")
+    parser.add_argument("--seeds", type=int, help="at most so many seeds of each; all by default")
     return parser
 
 
@@ -77,15 +78,15 @@ def command(experiment: Experiment, seed: int, folder: Path) -> list[str]:
     ]
 
 
-def run_all(suite: str, experiments: list[Experiment], jobs: int) -> None:
+def run_all(suite: str, experiments: list[Experiment], options: argparse.Namespace) -> None:
     """Runs what has no result file yet; a run that was stopped goes on where it was.
 
     Args:
         suite: Name of the folder of runs and of results.
         experiments: What to run.
-        jobs: Runs at a time, each on one thread.
+        options: What `job_parser` has read: runs at a time, each on one thread, and seeds.
     """
-    waiting = [(e, seed) for e in experiments for seed in e.seeds]
+    waiting = [(e, seed) for e in experiments for seed in e.seeds[: options.seeds]]
     waiting = [item for item in waiting if not _result_file(suite, *item).exists()]
     # Seeds first, so that a suite that is stopped early has some seeds of everything.
     waiting.sort(key=lambda item: item[1])
@@ -93,7 +94,9 @@ def run_all(suite: str, experiments: list[Experiment], jobs: int) -> None:
     failed = []
     # One process makes many runs: many are short, and importing takes a while.
     context = get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_end_with_parent) as pool:
+    with ProcessPoolExecutor(
+        options.jobs, mp_context=context, initializer=_end_with_parent
+    ) as pool:
         futures = {pool.submit(_run, suite, *item): item for item in waiting}
         for future in as_completed(futures):
             experiment, seed = futures[future]

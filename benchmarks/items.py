@@ -46,4 +46,4 @@ if __name__ == "__main__":
     options = parser.parse_args()
     rows = [row for row in MODELS if options.models is None or row[1] in options.models]
     for hints in options.hints:
-        run_all(SUITE, [experiment(*row, hints) for row in rows], options.jobs)
+        run_all(SUITE, [experiment(*row, hints) for row in rows], options)

@@ -46,4 +46,4 @@ if __name__ == "__main__":
     options = parser.parse_args()
     for trained in TRAINED:
         if trained <= options.longest:
-            run_all(SUITE, [experiment(*model, trained) for model in MODELS], options.jobs)
+            run_all(SUITE, [experiment(*model, trained) for model in MODELS], options)

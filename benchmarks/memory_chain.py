@@ -63,7 +63,7 @@ def as_published(model: str) -> Experiment:
 
 
 if __name__ == "__main__":
-    jobs = job_parser(__doc__).parse_args().jobs
+    options = job_parser(__doc__).parse_args()
     for setting in SETTINGS:  # all seeds of one before the next, so that what there is is whole
-        run_all(SUITE, [experiment(*setting, model) for model in MODELS], jobs)
-    run_all(SUITE, [as_published(model) for model in AS_PUBLISHED], jobs)
+        run_all(SUITE, [experiment(*setting, model) for model in MODELS], options)
+    run_all(SUITE, [as_published(model) for model in AS_PUBLISHED], options)

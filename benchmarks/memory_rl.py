@@ -52,6 +52,6 @@ def published_steps(task: str, length: int) -> int:
 
 
 if __name__ == "__main__":
-    jobs = job_parser(__doc__).parse_args().jobs
+    options = job_parser(__doc__).parse_args()
     for recipe, length, models in TIERS:  # all seeds of one before the next
-        run_all(SUITE, [experiment(recipe, length, model) for model in models], jobs)
+        run_all(SUITE, [experiment(recipe, length, model) for model in models], options)

@@ -58,4 +58,4 @@ if __name__ == "__main__":
     options = parser.parse_args()
     models = [row for row in MODELS if options.models is None or row[1] in options.models]
     tasks = [row for row in TASKS if options.tasks is None or row[1] in options.tasks]
-    run_all(SUITE, [experiment(task, *row) for row in models for task in tasks], options.jobs)
+    run_all(SUITE, [experiment(task, *row) for row in models for task in tasks], options)

@@ -6,7 +6,8 @@
 T-Maze, trained on three segments of K steps, walked in distribution (3 K, 100 episodes) and on to
 300, 3,000 (100 episodes), 30,000 (20), 300,000 and 1,000,000 steps (4), by acting at every step. A
 run that has lost the hint at one length (success below 0.75) is not sent on a longer walk. The
-ablations take one thing away from the retaining valve at a time, and walk up to 30,000 steps.
+ablations change one thing of the retaining valve at a time, and walk up to 30,000 steps; the valve
+itself and the paper's have their runs among the main rows.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ PLAIN = "tmaze/rate-plain"
 OLD = ("--num-segments", "12", "--train.bptt-segments", "3")
 
 ROWS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
-    ("the retaining valve", "retaining", "tmaze/rate", ()),
+    ("the retaining valve", *MODELS[0][1:]),
     ("free numbers (levels 0)", "levels0", "tmaze/rate", ("--model.valve.levels", "0")),
     ("2 levels", "levels2", "tmaze/rate", ("--model.valve.levels", "2")),
     ("5 levels", "levels5", "tmaze/rate", ("--model.valve.levels", "5")),
@@ -69,7 +70,7 @@ ROWS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
         "tmaze/rate",
         ("--train.memory-cost-warmup", "0"),
     ),
-    ("the paper's valve", "plain", PLAIN, ()),
+    ("the paper's valve", *MODELS[1][1:]),
     ("the paper's valve, old memories", "plain-old", PLAIN, OLD),
     ("the paper's kind `gate`", "gate", PLAIN, ("--model.valve.kind", "gate")),
     ("the paper's kind `gru`", "gru", PLAIN, ("--model.valve.kind", "gru")),
@@ -101,7 +102,9 @@ if __name__ == "__main__":
     rows = ROWS if options.ablations else MODELS
     rows = [row for row in rows if options.models is None or row[1] in options.models]
     if options.ablations:
-        run_all(ABLATIONS, [experiment(*row, 10, main=False) for row in rows], options.jobs)
+        known = {row[1:] for row in MODELS}
+        rows = [row for row in rows if row[1:] not in known]
+        run_all(ABLATIONS, [experiment(*row, 10, main=False) for row in rows], options)
     else:
         for length in options.lengths:
-            run_all(SUITE, [experiment(*row, length) for row in rows], options.jobs)
+            run_all(SUITE, [experiment(*row, length) for row in rows], options)

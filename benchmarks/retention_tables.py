@@ -110,10 +110,13 @@ def retention_table(figures: Path) -> str:
 def ablation_table() -> str:
     """Success by length, with one thing changed at a time."""
     groups, rows = _groups(retention.ABLATIONS), []
-    for label, *_ in retention.ROWS:
-        if label in groups:
+    main, names = _groups(retention.SUITE), {row[1:]: row[0] for row in retention.MODELS}
+    for label, *row in retention.ROWS:
+        name = names.get(tuple(row))
+        group = main.get(f"{name}, K = 10") if name else groups.get(label)
+        if group:
             values = (30, *(value for value, _ in retention.SHORT))
-            rows.append([label, *_cells(groups[label], values), *_training(groups[label])])
+            rows.append([label, *_cells(group, values), *_training(group)])
     head = ["valve", "30", *(f"{value:,}" for value, _ in retention.SHORT)]
     return _markdown([*head, "seconds to train", "updates until solved"], rows)
 

@@ -34,5 +34,5 @@ def experiment(task: tuple[str, str, str, tuple[str, ...]], label: str, kind: st
 
 
 if __name__ == "__main__":
-    jobs = job_parser(__doc__).parse_args().jobs
-    run_all(SUITE, [experiment(task, *valve) for task in TASKS for valve in VALVES], jobs)
+    options = job_parser(__doc__).parse_args()
+    run_all(SUITE, [experiment(task, *valve) for task in TASKS for valve in VALVES], options)

@@ -55,5 +55,4 @@ EXPERIMENTS = [
 ]
 
 if __name__ == "__main__":
-    parser = job_parser(__doc__)
-    run_all(SUITE, EXPERIMENTS, parser.parse_args().jobs)
+    run_all(SUITE, EXPERIMENTS, job_parser(__doc__).parse_args())

@@ -36,5 +36,4 @@ def experiment(kind: str) -> Experiment:
 
 
 if __name__ == "__main__":
-    parser = job_parser(__doc__)
-    run_all(SUITE, [experiment(kind) for kind in KINDS], parser.parse_args().jobs)
+    run_all(SUITE, [experiment(kind) for kind in KINDS], job_parser(__doc__).parse_args())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from contract.trials import expect_same
 from parity.naive_rate import gru_gate, sinusoid
+from retain.nn.attention import RelativeAttention
 from retain.nn.blocks import Gate
 from retain.nn.positions import Positions
 from retain.nn.valve import Valve, ValveConfig, round_straight_through
@@ -291,6 +293,46 @@ def test_positions_score_by_signed_distance(
             for j in range(num_keys):
                 encoding = torch.from_numpy(sinusoid(start + i - j, width))
                 expect_same(score[row, :, i, j], vector[row, :, i] @ encoding, "a score")
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    batch=st.integers(1, 3),
+    length=st.integers(1, 5),
+    num_keys=st.integers(1, 9),
+    start=st.integers(0, 9),
+    heads=st.integers(1, 3),
+)
+def test_attention_is_the_same_by_distance_and_by_place(
+    batch: int, length: int, num_keys: int, start: int, heads: int
+):
+    width, head_width = 6, 4
+    attention = RelativeAttention(width, heads, head_width, 0.0, 0.0)
+    shapes = [(batch, heads, length, head_width), *[(batch, heads, num_keys, head_width)] * 2]
+    tokens = [torch.randn(shape, requires_grad=True) for shape in shapes]
+    bias = torch.randn(2, heads, head_width)
+    mask = torch.randn(length, num_keys)
+    found = []
+    for by_distance in (False, True):
+        with patch.object(attention, "_is_cheaper_by_distance", return_value=by_distance):
+            read = attention.attend(
+                *tokens,
+                start=start,
+                positions=Positions(width, 16),
+                content_bias_HE=bias[0],
+                position_bias_HE=bias[1],
+                mask=mask,
+            )
+        parts = [*tokens, attention.position.weight]
+        found.append([read, *torch.autograd.grad(read.square().sum(), parts)])
+    for one, other in zip(*found, strict=True):
+        expect_same(one, other, "the output or a gradient")
+
+
+@pytest.mark.parametrize(("batch", "by_distance"), [(1, False), (200, True)])
+def test_distances_are_encoded_for_many_queries_only(batch: int, by_distance: bool):
+    attention = RelativeAttention(64, 2, 32, 0.0, 0.0)
+    assert attention._is_cheaper_by_distance(batch, length=1, keys=100) is by_distance
 
 
 def test_positions_of_a_cast_model_are_exact():

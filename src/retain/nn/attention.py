@@ -86,10 +86,11 @@ class RelativeAttention(nn.Module):
         batch, heads, length, width = query_BHLE.shape
         keys = key_BHSE.shape[2]
         scale = 1.0 / math.sqrt(width)
-        weight_HED = self.position.weight.view(heads, width, -1)
         biased = query_BHLE + position_bias_HE[:, None]
-        vector = torch.einsum("bhle,hed->bhld", biased, weight_HED * scale)
-        score = positions.turned(vector, start) @ positions.keys(keys, vector).t() + mask
+        if isinstance(start, int) and self._is_cheaper_by_distance(batch, length, keys):
+            score = self._score_by_distance(biased, keys, start, positions, scale)
+        else:
+            score = self._score_by_place(biased, keys, start, positions, scale)
         query = query_BHLE + content_bias_HE[:, None]
         score = torch.baddbmm(
             score.view(-1, length, keys),
@@ -97,7 +98,47 @@ class RelativeAttention(nn.Module):
             key_BHSE.reshape(-1, keys, width).transpose(1, 2),
             alpha=scale,
         )
-        weight = self.attention_dropout(torch.softmax(score, dim=-1))
+        score = score.view(batch, heads, length, keys) + mask
+        weight = self.attention_dropout(torch.softmax(score, dim=-1)).view(-1, length, keys)
         read = weight @ value_BHSE.reshape(-1, keys, width)
         read = read.view(batch, heads, length, width).transpose(1, 2).reshape(batch, length, -1)
         return self.dropout(self.out(read))
+
+    def _score_by_place(
+        self,
+        biased_BHLE: Tensor,
+        keys: int,
+        start: int | Tensor,
+        positions: Positions,
+        scale: float,
+    ) -> Tensor:
+        """The scores of positions, [B, H, L, S], for any places of the queries."""
+        heads, width = biased_BHLE.shape[1], biased_BHLE.shape[3]
+        weight_HED = self.position.weight.view(heads, width, -1)
+        vector = torch.einsum("bhle,hed->bhld", biased_BHLE, weight_HED * scale)
+        return positions.turned(vector, start) @ positions.keys(keys, vector).t()
+
+    def _score_by_distance(
+        self, biased_BHLE: Tensor, keys: int, start: int, positions: Positions, scale: float
+    ) -> Tensor:
+        """The same for rows at one place: every query against every distance N that occurs."""
+        batch, heads, length, width = biased_BHLE.shape
+        count = length + keys - 1
+        encoding_ND = positions.distances(start + length - 1, count, biased_BHLE)
+        distance_HEN = (encoding_ND @ (self.position.weight * scale).t()).view(count, heads, width)
+        distance_HEN = distance_HEN.permute(1, 2, 0)
+        # All rows of a head in one product.
+        query_HLE = biased_BHLE.transpose(0, 1).reshape(heads, batch * length, width)
+        score_HLN = query_HLE @ distance_HEN
+        # Query l and key s are start + l - s apart, which is column length - 1 - l + s: the scores
+        # of a query lie side by side, and begin one column earlier than those of the one before.
+        strides = (length * count, batch * length * count, count - 1, 1)
+        score = score_HLN.as_strided((batch, heads, length, keys), strides, length - 1)
+        return score.contiguous()
+
+    def _is_cheaper_by_distance(self, batch: int, length: int, keys: int) -> bool:
+        """Whether to encode all distances is less work than to turn each query."""
+        inner, width = self.position.weight.shape
+        distances = (length + keys - 1) * inner * (width + batch * length)
+        places = batch * length * width * (inner + self.num_heads * keys)
+        return distances < places

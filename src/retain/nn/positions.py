@@ -16,9 +16,10 @@ class Positions(nn.Module):
     two halves side by side. Transformer-XL scores a query at i and a key at j by ``a . r(i - j)``
     with some vector a of the query (Dai et al. 2019, arXiv 1901.02860, section 3.3). By the
     addition theorems this is ``turned(a, i) . r(j)``, a plain product with the encoding of the
-    key's place: no table of distances, no shifting of rows, and rows of a batch may stand at
-    different places. Distances may be negative: memory tokens attend to each other in both
-    directions. (The published code reads another row's score there.)
+    key's place, and rows of a batch may stand at different places. Where they stand at one place
+    and are many, encodings of the distances themselves are the cheaper way (`distances`). Distances
+    may be negative: memory tokens attend to each other in both directions. (The published code
+    reads another row's score there.)
 
     Args:
         width: Width D of an encoding; even.
@@ -30,10 +31,15 @@ class Positions(nn.Module):
         # Also where this is built in inference mode: it is trained with afterwards.
         with torch.inference_mode(False), torch.no_grad():
             frequency = 10000.0 ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
-            angle = torch.arange(length, dtype=torch.float64)[:, None] * frequency
-            # Not a buffer: casting to double precision would keep what single had rounded.
-            self._exact_SD = torch.cat([angle.sin(), angle.cos()], dim=-1)
-        self._rounded: dict[tuple[torch.dtype, torch.device], Tensor] = {}
+            place_S = torch.arange(length, dtype=torch.float64)
+            numbers = {"places": place_S, "distances": torch.cat([place_S.flip(0), -place_S[1:]])}
+            # Not buffers: casting to double precision would keep what single had rounded.
+            self._exact = {
+                name: torch.cat([angle.sin(), angle.cos()], dim=-1)
+                for name, number in numbers.items()
+                for angle in [number[:, None] * frequency]
+            }
+        self._rounded: dict[tuple[str, torch.dtype, torch.device], Tensor] = {}
 
     def turned(self, a_BHLD: Tensor, start: int | Tensor) -> Tensor:
         """Turns vectors of queries by the queries' places.
@@ -45,7 +51,7 @@ class Positions(nn.Module):
         Returns:
             [B, H, L, D], whose product with ``r(j)`` is the score at distance i - j.
         """
-        table_SD, length = self._table(a_BHLD), a_BHLD.shape[2]
+        table_SD, length = self._table("places", a_BHLD), a_BHLD.shape[2]
         if isinstance(start, int):
             place = table_SD[start : start + length]
         else:
@@ -59,13 +65,19 @@ class Positions(nn.Module):
 
     def keys(self, num_keys: int, like: Tensor) -> Tensor:
         """Returns the encodings of the places 0 to S - 1, [S, D], of the type of `like`."""
-        return self._table(like)[:num_keys]
+        return self._table("places", like)[:num_keys]
 
-    def _table(self, like: Tensor) -> Tensor:
-        key = (like.dtype, like.device)
+    def distances(self, farthest: int, count: int, like: Tensor) -> Tensor:
+        """Returns the encodings of `farthest`, `farthest` - 1 and so on, [count, D]."""
+        table_ND = self._table("distances", like)
+        first = len(table_ND) // 2 - farthest
+        return table_ND[first : first + count]
+
+    def _table(self, name: str, like: Tensor) -> Tensor:
+        key = (name, like.dtype, like.device)
         if key not in self._rounded:
             with torch.inference_mode(False):
-                self._rounded[key] = self._exact_SD.to(like.device, like.dtype)
+                self._rounded[key] = self._exact[name].to(like.device, like.dtype)
         return self._rounded[key]
 
 
