@@ -45,8 +45,9 @@ class Experiment:
 
 #: A run that succeeds less often than this at one of the `walks` is not sent on a longer one.
 LOST = 0.75
-#: Steps taken at once where actions repeat, on the `walks`: this many, in whole segments.
-LOOKAHEAD = 200
+#: Steps of all episodes together that are taken at once where actions repeat, on the `walks`; many
+#: more would work on what is larger than a processor's cache.
+AT_ONCE = 800
 
 
 def job_parser(text: str | None) -> argparse.ArgumentParser:
@@ -147,7 +148,6 @@ def _walk(experiment: Experiment, folder: Path) -> None:
     from retain.training.runs import Run
 
     run, options = Run(folder), dict(experiment.options)
-    lookahead = _lookahead(run.config.model.context_length)
     trained_in = run.config.environment
     environment = replace(trained_in, kwargs={**trained_in.kwargs, **options})
     done = {
@@ -163,15 +163,15 @@ def _walk(experiment: Experiment, folder: Path) -> None:
                 values=[value],
                 episodes=episodes,
                 environment=environment,
-                lookahead=lookahead,
+                lookahead=_lookahead(run.config.model.context_length, episodes),
             )
         if record["mean"] < LOST:
             break
 
 
-def _lookahead(context_length: int) -> int:
-    """Returns the steps to take at once by a model with segments of so many steps."""
-    return max(1, LOOKAHEAD // context_length) * context_length
+def _lookahead(context_length: int, episodes: int) -> int:
+    """Returns the steps that each episode takes at once: whole segments, at least one."""
+    return max(1, AT_ONCE // episodes // context_length) * context_length
 
 
 def _folder(suite: str, experiment: Experiment, seed: int) -> Path:
@@ -187,12 +187,11 @@ def _keep(suite: str, experiment: Experiment, seed: int) -> None:
     folder = _folder(suite, experiment, seed)
     line = "retain " + " ".join(command(experiment, seed, folder))
     config = load_json(folder / "config.json")
-    lookahead = _lookahead(config["model"]["context_length"])
     parameter = config["evaluation"]["parameter"]
     flag = f"--{parameter}s".replace("_", "-") if parameter else ""
     for value, episodes in experiment.walks:
         line += f" && retain evaluate {folder} {flag} {value} --episodes {episodes}"
-        line += f" --lookahead {lookahead}"
+        line += f" --lookahead {_lookahead(config['model']['context_length'], episodes)}"
         line += "".join(f" --option {name}={given}" for name, given in experiment.options)
     keep(folder, _result_file(suite, experiment, seed), experiment.label, line)
 
