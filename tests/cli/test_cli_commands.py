@@ -324,9 +324,8 @@ def test_a_plugin_adds_a_model_and_a_recipe(
 
 def test_as_a_module(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys, "argv", ["retain", "--version"])
-    monkeypatch.delitem(sys.modules, "retain.cli.main")
     with pytest.raises(SystemExit) as ended:
-        runpy.run_module("retain.cli.main", run_name="__main__")
+        runpy.run_module("retain", run_name="__main__")
     assert ended.value.code == 0
     assert capsys.readouterr().out.strip() == __version__
 

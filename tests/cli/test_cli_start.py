@@ -15,7 +15,7 @@ from retain.cli import train as train_command
 from retain.cli.main import main
 from tiny_runs import FLAGS, SIZE
 
-PROGRAM = [sys.executable, "-m", "retain.cli.main"]
+PROGRAM = [sys.executable, "-m", "retain"]
 PATIENCE = 300  # seconds that a process may take on a busy machine
 
 

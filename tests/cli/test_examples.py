@@ -53,7 +53,7 @@ def test_example_runs(name: str, tmp_path: Path) -> None:
 
 
 def test_command_line_knows_the_plugin(tmp_path: Path) -> None:
-    plugin = ["-m", "retain.cli.main", "--plugin", str(ROOT / "examples" / "own_model.py")]
+    plugin = ["-m", "retain", "--plugin", str(ROOT / "examples" / "own_model.py")]
     small = ["--context-length", "2", "--train.updates", "2", "--data.collect.episodes", "10"]
     quick = ["--train.evaluate-every", "None", "--no-evaluation", "--name", "gru"]
     run(*plugin, "train", "example/gru", *small, *quick, folder=tmp_path)

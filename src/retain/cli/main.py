@@ -88,7 +88,3 @@ def _dispatch(typed: list[str]) -> int:
         raise UnknownNameError("command", command, COMMANDS)
     status: int | None = importlib.import_module(f"retain.cli.{command}").run(rest)
     return status or 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
