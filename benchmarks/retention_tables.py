@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -150,7 +150,7 @@ def recall_table() -> str:
 
 
 def rich_table() -> str:
-    """Final return by task and valve."""
+    """Final success by task and valve."""
     groups, rows = _groups(rich_memory.SUITE), []
     for task, *_ in rich_memory.TASKS:
         cells = []
@@ -192,14 +192,12 @@ def lengths_table(figures: Path) -> str:
     runs.sort(key=lambda run: order.index(run["label"]))
     walked = [{**_drawn(run, run["label"], lengths.TESTED), "recipe": run["label"]} for run in runs]
     length_heatmap(walked, figures / "lengths.png", title="Success on the T-Maze")
-    seeds = {
-        label: f"{sum(run['label'] == label for run in runs)} {label}"
-        for label in order
-        if any(run["label"] == label for run in runs)
-    }
+    cells = Counter((run["label"], run["training"]["length"]) for run in runs)
+    least, most = min(cells.values()), max(cells.values())
+    number = f"{most}" if least == most else f"{least} to {most}"
     return (
         "![Success by length trained on and length tested on](figures/lengths.png)\n\n"
-        f"Means over runs: {', '.join(seeds.values())}. "
+        f"Runs a cell: {number}. "
         f"A run below {LOST} at a length beyond its own keeps that value further on."
     )
 

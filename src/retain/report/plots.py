@@ -191,8 +191,8 @@ def length_heatmap(
 ) -> Path:
     """Draws the mean over runs for each length trained on and each length tested on.
 
-    There is one panel a recipe, and the value stands in each cell, in bold where both lengths are
-    equal.
+    There is one panel a recipe, two on a line, and the value stands in each cell, in bold where both
+    lengths are equal.
 
     Args:
         results: As `load_results` gives them; each must say `training.length`.
@@ -232,23 +232,31 @@ def length_heatmap(
     if finite.size == 0:
         raise ConfigError(f"the results hold no number for '{metric}'")
     low, high = (0.0, 1.0) if metric == "success" else (float(finite.min()), float(finite.max()))
+    columns = min(2, len(recipes))
+    lines = -(-len(recipes) // columns)
     width = 0.62 * len(tested) + 0.5
-    height = 0.5 * len(trained)
+    height = 0.5 * len(trained) + 1.1
 
     def draw(figure: Figure) -> None:
-        panels = figure.subplots(1, len(recipes), squeeze=False, sharey=True)[0]
-        for panel, (recipe, grid) in zip(panels, grids.items(), strict=True):
+        panels = figure.subplots(lines, columns, squeeze=False, sharey=True).flatten()
+        for place, (panel, (recipe, grid)) in enumerate(zip(panels, grids.items(), strict=False)):
             image = _heat_panel(panel, grid, trained, tested, low, high)
             panel.set_title(recipe, fontsize=11, fontweight="normal" if title else "bold")
-            panel.set_xlabel(f"Tested: {parameter.lower()}")
-        panels[0].set_ylabel(f"Trained: {parameter.lower()}")
+            if place + columns >= len(recipes):
+                panel.set_xlabel(f"Tested: {parameter.lower()}")
+            if place % columns == 0:
+                panel.set_ylabel(f"Trained: {parameter.lower()}")
+        for panel in panels[len(recipes) :]:
+            panel.remove()
         if title:
             figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
-        bar = figure.colorbar(image, ax=list(panels), fraction=0.05, pad=0.02, aspect=15)
+        shown = list(panels[: len(recipes)])
+        bar = figure.colorbar(image, ax=shown, fraction=0.05, pad=0.02, aspect=15 * lines)
         bar.set_label(words(metric))
         bar.outline.set_visible(False)
 
-    return drawing.save(path, draw, (max(4.0, width * len(recipes) + 1.6), max(2.6, height + 1.6)))
+    size = (max(4.0, width * columns + 1.6), max(2.6, height * lines + 0.5))
+    return drawing.save(path, draw, size)
 
 
 def _heat_panel(
