@@ -191,8 +191,8 @@ def length_heatmap(
 ) -> Path:
     """Draws the mean over runs for each length trained on and each length tested on.
 
-    There is one panel a recipe, two on a line, and the value stands in each cell, in bold where both
-    lengths are equal.
+    There is one panel a recipe, two on a line, and the value stands in each cell, in bold where
+    both lengths are equal.
 
     Args:
         results: As `load_results` gives them; each must say `training.length`.
