@@ -27,8 +27,8 @@ def options(draw: st.DrawFn) -> dict[str, Any]:
     named = draw(st.booleans())
     replacements = draw(st.integers(0, 4)) if named else 0
     hint_time = draw(st.sampled_from(["start", "random"]))
-    # Hints at the start may fill all cells; nothing else may stand at the junction.
-    room = hint_time == "random" or replacements + distractors > 0
+    # Unnamed hints at the start may fill all cells; nothing else may stand at the junction.
+    room = named or hint_time == "random" or replacements + distractors > 0
     shortest = num_hints + replacements + distractors + room + draw(st.integers(0, 5))
     return {
         "corridor_length": shortest + draw(st.integers(0, 4)),
