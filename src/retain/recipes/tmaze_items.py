@@ -46,7 +46,8 @@ def rate(
         **SIZE,
         context_length=context_length,
         num_memory_tokens=num_hints + 2,
-        valve=ValveConfig(kind="retaining", cost=1.0),
+        # A cost of 1 outweighs the loss of the last few hints that are still written wrongly.
+        valve=ValveConfig(kind="retaining", cost=0.3),
     )
     task = _task(num_hints, hint_time, replacements, distractors, noise)
     run = _run("tmaze_items/rate", model, num_segments, task)
@@ -142,7 +143,7 @@ def _run(name: str, model: ModelConfig, num_segments: int, task: dict[str, Any])
         model=model,
         # One thread, as for the T-Maze with one hint.
         train=TrainConfig(
-            updates=2000,
+            updates=3000,
             batch_size=32,
             schedule="cosine",
             # It needs episodes that fit into one segment.
