@@ -22,6 +22,7 @@ MODELS = (
     ("RATE, retaining valve", "retaining", "tmaze_items/rate"),
     ("RATE, the paper's valve", "plain", "tmaze_items/rate-plain"),
     ("ELMUR", "elmur", "tmaze_items/elmur"),
+    ("LSTM", "lstm", "tmaze_items/lstm"),
 )
 
 

@@ -33,6 +33,7 @@ MODELS = (
     ("RATE, retaining valve", "retaining", "rate"),
     ("RATE, the paper's valve", "plain", "rate-plain"),
     ("ELMUR", "elmur", "elmur"),
+    ("LSTM", "lstm", "lstm"),
 )
 Task = tuple[str, str, str, tuple[str, ...], int]
 

@@ -28,6 +28,8 @@ MODELS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
     ("ELMUR", "elmur", "tmaze/elmur", ()),
     ("RMT", "rmt", "tmaze/rmt", ()),
     ("Stable Hadamard Memory", "stable_hadamard", "tmaze/stable_hadamard", ()),
+    ("LSTM", "lstm", "tmaze/lstm", ()),
+    ("GRU", "gru", "tmaze/gru", ()),
 )
 PLAIN = "tmaze/rate-plain"
 OLD = ("--num-segments", "12", "--train.bptt-segments", "3")

@@ -132,4 +132,8 @@ def _recipe_names(function: Any) -> dict[str, Any]:
     """Names that annotations of a recipe may use without importing torch for them."""
     from retain.training.config import OnlineRunConfig, RunConfig
 
-    return {**function.__globals__, "RunConfig": RunConfig, "OnlineRunConfig": OnlineRunConfig}
+    return {
+        **inspect.unwrap(function).__globals__,
+        "RunConfig": RunConfig,
+        "OnlineRunConfig": OnlineRunConfig,
+    }

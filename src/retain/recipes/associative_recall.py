@@ -16,7 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from retain.core.errors import ConfigError
 from retain.recipes import RECIPES
-from retain.recipes.presets import check_size, with_plain_valve
+from retain.recipes.presets import (
+    check_size,
+    variant_of,
+    with_elmur,
+    with_lstm,
+    with_plain_valve,
+)
 from retain.recipes.tmaze_items import SIZE
 
 if TYPE_CHECKING:
@@ -54,43 +60,24 @@ def rate(
 
 
 @RECIPES.register("associative_recall/rate-plain")
-def rate_plain(
-    *,
-    context_length: int = 20,
-    num_segments: int = 3,
-    num_pairs: int = 2,
-    num_keys: int = 8,
-    num_values: int = 4,
-    replacements: int = 0,
-) -> RunConfig:
+@variant_of(rate)
+def rate_plain(run: RunConfig) -> RunConfig:
     """RATE with the paper's valve, otherwise the same."""
-    run = rate(
-        context_length=context_length,
-        num_segments=num_segments,
-        num_pairs=num_pairs,
-        num_keys=num_keys,
-        num_values=num_values,
-        replacements=replacements,
-    )
     return with_plain_valve(run, "associative_recall/rate-plain")
 
 
 @RECIPES.register("associative_recall/elmur")
-def elmur(
-    *,
-    context_length: int = 20,
-    num_segments: int = 3,
-    num_pairs: int = 2,
-    num_keys: int = 8,
-    num_values: int = 4,
-    replacements: int = 0,
-) -> RunConfig:
+@variant_of(rate)
+def elmur(run: RunConfig) -> RunConfig:
     """ELMUR, with as many slots in each of its two layers as RATE has memory tokens."""
-    from retain.models.elmur import ELMURConfig
+    return with_elmur(run, "associative_recall/elmur")
 
-    model = ELMURConfig(**SIZE, context_length=context_length, num_slots=num_keys + 2)
-    task = {"num_pairs": num_pairs, "num_keys": num_keys, "num_values": num_values}
-    return _run("associative_recall/elmur", model, num_segments, task, replacements)
+
+@RECIPES.register("associative_recall/lstm")
+@variant_of(rate)
+def lstm(run: RunConfig) -> RunConfig:
+    """An LSTM over the same tokens, twice as wide as they are."""
+    return with_lstm(run, "associative_recall/lstm")
 
 
 def _run(

@@ -8,6 +8,8 @@ that write a memory.
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from retain.core.errors import ConfigError
@@ -68,6 +70,45 @@ def model_config(
     return config_class(width=width, **{k: v for k, v in wanted.items() if k in known})
 
 
+def variant_of(
+    base: Callable[..., RunConfig],
+) -> Callable[[Callable[[RunConfig], RunConfig]], Callable[..., RunConfig]]:
+    """Gives a recipe the arguments of another one.
+
+    Args:
+        base: The other recipe.
+
+    Returns:
+        A decorator for a function that takes the other's run and returns it changed.
+    """
+
+    def decorate(change: Callable[[RunConfig], RunConfig]) -> Callable[..., RunConfig]:
+        # Arguments and annotations are the other's, for the command line; the rest is its own.
+        own = ("__module__", "__name__", "__qualname__", "__doc__")
+
+        @functools.wraps(base)
+        def build(**arguments: Any) -> RunConfig:
+            return change(base(**arguments))
+
+        for name in own:
+            setattr(build, name, getattr(change, name))
+        return build
+
+    return decorate
+
+
+def with_model(run: RunConfig, recipe: str, model: ModelConfig) -> RunConfig:
+    """Returns a run with another model, for which writing to memory costs nothing.
+
+    Args:
+        run: The run.
+        recipe: The recipe's name.
+        model: The model's settings.
+    """
+    train = dataclasses.replace(run.train, memory_cost_warmup=0.0)
+    return dataclasses.replace(run, recipe=recipe, model=model, train=train)
+
+
 def with_plain_valve(run: RunConfig, recipe: str) -> RunConfig:
     """Returns a recipe of RATE with the paper's valve, which asks for nothing that could be dear.
 
@@ -79,12 +120,45 @@ def with_plain_valve(run: RunConfig, recipe: str) -> RunConfig:
     from retain.nn.valve import ValveConfig
 
     assert isinstance(run.model, RATEConfig)
-    return dataclasses.replace(
-        run,
-        recipe=recipe,
-        model=dataclasses.replace(run.model, valve=ValveConfig(kind="cross_attention")),
-        train=dataclasses.replace(run.train, memory_cost_warmup=0.0),
+    valve = ValveConfig(kind="cross_attention")
+    return with_model(run, recipe, dataclasses.replace(run.model, valve=valve))
+
+
+def with_elmur(run: RunConfig, recipe: str) -> RunConfig:
+    """Returns a recipe of ELMUR, of RATE's sizes and with a slot for each of its memory tokens.
+
+    Args:
+        run: RATE's recipe.
+        recipe: The new one's name.
+    """
+    from retain.models.elmur import ELMURConfig
+    from retain.models.rate import RATEConfig
+
+    rate = run.model
+    assert isinstance(rate, RATEConfig)
+    model = ELMURConfig(
+        width=rate.width,
+        num_layers=rate.num_layers,
+        num_heads=rate.num_heads,
+        head_width=rate.head_width,
+        context_length=rate.context_length,
+        num_slots=rate.num_memory_tokens,
     )
+    return with_model(run, recipe, model)
+
+
+def with_lstm(run: RunConfig, recipe: str) -> RunConfig:
+    """Returns a recipe of an LSTM over the same tokens, twice as wide as they are.
+
+    Args:
+        run: A recipe of another model.
+        recipe: The new one's name.
+    """
+    from retain.models.lstm import LSTMConfig
+
+    width, context_length = run.model.width, run.model.context_length
+    model = LSTMConfig(width=width, hidden=2 * width, context_length=context_length)
+    return with_model(run, recipe, model)
 
 
 def check_size(name: str, value: int) -> None:

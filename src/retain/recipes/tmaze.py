@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from retain.recipes import RECIPES
+from retain.recipes.presets import variant_of, with_lstm, with_model, with_plain_valve
 
 if TYPE_CHECKING:
     from retain.memory import ModelConfig
@@ -42,16 +43,10 @@ def rate(
 
 
 @RECIPES.register("tmaze/rate-plain")
-def rate_plain(
-    *, context_length: int = 30, num_segments: int = 3, lengths: Lengths = "uniform"
-) -> RunConfig:
+@variant_of(rate)
+def rate_plain(run: RunConfig) -> RunConfig:
     """RATE with the paper's valve (old memory queries new), trained through all segments."""
-    from retain.models.rate import RATEConfig
-    from retain.nn.valve import ValveConfig
-
-    valve = ValveConfig(kind="cross_attention")
-    model = RATEConfig(**SIZE, context_length=context_length, num_memory_tokens=5, valve=valve)
-    return _run("tmaze/rate-plain", model, num_segments, lengths)
+    return with_plain_valve(run, "tmaze/rate-plain")
 
 
 @RECIPES.register("tmaze/rate-paper")
@@ -108,82 +103,73 @@ def rate_paper(
 
 
 @RECIPES.register("tmaze/rmt")
-def rmt(
-    *, context_length: int = 30, num_segments: int = 3, lengths: Lengths = "uniform"
-) -> RunConfig:
+@variant_of(rate)
+def rmt(run: RunConfig) -> RunConfig:
     """RMT: memory tokens that every segment overwrites."""
     from retain.models.rmt import RMTConfig
 
-    model = RMTConfig(**SIZE, context_length=context_length)
-    return _run("tmaze/rmt", model, num_segments, lengths)
+    model = RMTConfig(**SIZE, context_length=run.model.context_length)
+    return with_model(run, "tmaze/rmt", model)
 
 
 @RECIPES.register("tmaze/elmur")
-def elmur(
-    *, context_length: int = 30, num_segments: int = 3, lengths: Lengths = "uniform"
-) -> RunConfig:
+@variant_of(rate)
+def elmur(run: RunConfig) -> RunConfig:
     """ELMUR: two slots a layer, one of them rewritten in every segment."""
     from retain.models.elmur import ELMURConfig
 
-    model = ELMURConfig(**SIZE, context_length=context_length)
-    return _run("tmaze/elmur", model, num_segments, lengths)
+    model = ELMURConfig(**SIZE, context_length=run.model.context_length)
+    return with_model(run, "tmaze/elmur", model)
 
 
 @RECIPES.register("tmaze/transformer_xl")
-def transformer_xl(
-    *, context_length: int = 30, num_segments: int = 3, lengths: Lengths = "uniform"
-) -> RunConfig:
+@variant_of(rate)
+def transformer_xl(run: RunConfig) -> RunConfig:
     """Transformer-XL: hidden states of all earlier segments of a training sequence."""
     from retain.models.transformer_xl import TransformerXLConfig
 
-    cached = 3 * context_length * num_segments
-    model = TransformerXLConfig(**SIZE, context_length=context_length, cache_length=cached)
-    return _run("tmaze/transformer_xl", model, num_segments, lengths)
-
-
-@RECIPES.register("tmaze/lstm")
-def lstm(
-    *, context_length: int = 30, num_segments: int = 3, lengths: Lengths = "uniform"
-) -> RunConfig:
-    """An LSTM over the same tokens, trained through all of a sequence."""
-    from retain.models.lstm import LSTMConfig
-
-    model = LSTMConfig(width=64, hidden=128, context_length=context_length)
-    return _run("tmaze/lstm", model, num_segments, lengths)
-
-
-@RECIPES.register("tmaze/gru")
-def gru(
-    *, context_length: int = 30, num_segments: int = 3, lengths: Lengths = "uniform"
-) -> RunConfig:
-    """A GRU over the same tokens, trained through all of a sequence."""
-    from retain.models.gru import GRUConfig
-
-    model = GRUConfig(width=64, hidden=128, context_length=context_length)
-    return _run("tmaze/gru", model, num_segments, lengths)
-
-
-@RECIPES.register("tmaze/stable_hadamard")
-def stable_hadamard(
-    *, context_length: int = 30, num_segments: int = 3, lengths: Lengths = "uniform"
-) -> RunConfig:
-    """Stable Hadamard Memory over the same tokens, trained through all of a sequence."""
-    from retain.models.stable_hadamard import StableHadamardConfig
-
-    model = StableHadamardConfig(width=64, context_length=context_length)
-    return _run("tmaze/stable_hadamard", model, num_segments, lengths)
+    length = run.model.context_length
+    model = TransformerXLConfig(
+        **SIZE, context_length=length, cache_length=3 * length * run.data.num_segments
+    )
+    return with_model(run, "tmaze/transformer_xl", model)
 
 
 @RECIPES.register("tmaze/gtrxl")
-def gtrxl(
-    *, context_length: int = 30, num_segments: int = 3, lengths: Lengths = "uniform"
-) -> RunConfig:
+@variant_of(transformer_xl)
+def gtrxl(run: RunConfig) -> RunConfig:
     """GTrXL: Transformer-XL with normalisation first and gates for residuals."""
     from retain.nn.segments import SegmentConfig
 
-    run = transformer_xl(context_length=context_length, num_segments=num_segments, lengths=lengths)
     assert isinstance(run.model, SegmentConfig)
-    return replace(run, recipe="tmaze/gtrxl", model=replace(run.model, block="gtrxl"))
+    return with_model(run, "tmaze/gtrxl", replace(run.model, block="gtrxl"))
+
+
+@RECIPES.register("tmaze/lstm")
+@variant_of(rate)
+def lstm(run: RunConfig) -> RunConfig:
+    """An LSTM over the same tokens, trained through all of a sequence."""
+    return with_lstm(run, "tmaze/lstm")
+
+
+@RECIPES.register("tmaze/gru")
+@variant_of(rate)
+def gru(run: RunConfig) -> RunConfig:
+    """A GRU over the same tokens, trained through all of a sequence."""
+    from retain.models.gru import GRUConfig
+
+    model = GRUConfig(width=64, hidden=128, context_length=run.model.context_length)
+    return with_model(run, "tmaze/gru", model)
+
+
+@RECIPES.register("tmaze/stable_hadamard")
+@variant_of(rate)
+def stable_hadamard(run: RunConfig) -> RunConfig:
+    """Stable Hadamard Memory over the same tokens, trained through all of a sequence."""
+    from retain.models.stable_hadamard import StableHadamardConfig
+
+    model = StableHadamardConfig(width=64, context_length=run.model.context_length)
+    return with_model(run, "tmaze/stable_hadamard", model)
 
 
 @RECIPES.register("tmaze/decision_transformer")

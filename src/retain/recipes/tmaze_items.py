@@ -17,7 +17,13 @@ from retain.core.errors import ConfigError
 from retain.envs.noise import Noise
 from retain.envs.tmaze import HintTime
 from retain.recipes import RECIPES
-from retain.recipes.presets import check_size, with_plain_valve
+from retain.recipes.presets import (
+    check_size,
+    variant_of,
+    with_elmur,
+    with_lstm,
+    with_plain_valve,
+)
 
 if TYPE_CHECKING:
     from retain.memory import ModelConfig
@@ -55,46 +61,24 @@ def rate(
 
 
 @RECIPES.register("tmaze_items/rate-plain")
-def rate_plain(
-    *,
-    context_length: int = 20,
-    num_segments: int = 3,
-    num_hints: int = 8,
-    hint_time: HintTime = "random",
-    replacements: int = 0,
-    distractors: int = 0,
-    noise: Noise = "discrete",
-) -> RunConfig:
+@variant_of(rate)
+def rate_plain(run: RunConfig) -> RunConfig:
     """RATE with the paper's valve, otherwise the same."""
-    run = rate(
-        context_length=context_length,
-        num_segments=num_segments,
-        num_hints=num_hints,
-        hint_time=hint_time,
-        replacements=replacements,
-        distractors=distractors,
-        noise=noise,
-    )
     return with_plain_valve(run, "tmaze_items/rate-plain")
 
 
 @RECIPES.register("tmaze_items/elmur")
-def elmur(
-    *,
-    context_length: int = 20,
-    num_segments: int = 3,
-    num_hints: int = 8,
-    hint_time: HintTime = "random",
-    replacements: int = 0,
-    distractors: int = 0,
-    noise: Noise = "discrete",
-) -> RunConfig:
+@variant_of(rate)
+def elmur(run: RunConfig) -> RunConfig:
     """ELMUR, with as many slots in each of its two layers as RATE has memory tokens."""
-    from retain.models.elmur import ELMURConfig
+    return with_elmur(run, "tmaze_items/elmur")
 
-    model = ELMURConfig(**SIZE, context_length=context_length, num_slots=num_hints + 2)
-    task = _task(num_hints, hint_time, replacements, distractors, noise)
-    return _run("tmaze_items/elmur", model, num_segments, task)
+
+@RECIPES.register("tmaze_items/lstm")
+@variant_of(rate)
+def lstm(run: RunConfig) -> RunConfig:
+    """An LSTM over the same tokens, twice as wide as they are."""
+    return with_lstm(run, "tmaze_items/lstm")
 
 
 def _task(
