@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import json
 import runpy
@@ -14,6 +15,7 @@ import pytest
 from online_runs import online_metrics, online_result, write_run
 from retain import __version__
 from retain.cli.main import COMMANDS, main
+from retain.cli.train import parse
 from retain.recipes import RECIPES, recipe
 from retain.report.results import load_results
 from tiny_runs import FLAGS, ONLINE_FLAGS, SIZE, assert_same_runs, evaluations, metrics
@@ -285,6 +287,20 @@ def test_help_of_every_command(run: Path, command: str, capsys: pytest.CaptureFi
             assert text in output
     if command == "evaluate {run}":
         assert "--corridor-lengths" in output
+
+
+@pytest.mark.parametrize("name", RECIPES.names())
+def test_arguments_of_every_recipe_are_flags(name: str) -> None:
+    known = inspect.signature(RECIPES.get(name)).parameters
+    options, config = parse(name, [])
+    assert config.recipe == name
+    assert set(vars(options)) == {"name", "runs", "no_evaluation", *known}
+    for argument, parameter in known.items():
+        flag = f"--{argument.replace('_', '-')}"
+        if type(parameter.default) is int:
+            options, config = parse(name, [flag, str(parameter.default + 2)])
+            assert getattr(options, argument) == parameter.default + 2
+            assert config == recipe(name, **{argument: parameter.default + 2})
 
 
 def test_help_of_the_whole(capsys: pytest.CaptureFixture[str]) -> None:

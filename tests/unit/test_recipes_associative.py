@@ -60,7 +60,7 @@ def test_all_models_learn_from_the_same_data_alike() -> None:
 def test_the_dear_valve_becomes_dear_slowly() -> None:
     config = recipe("associative_recall/rate")
     assert isinstance(config.model, RATEConfig)
-    assert config.model.valve.cost == 1.0
+    assert config.model.valve.cost == 0.3
     assert config.train.memory_cost_warmup == 0.6
     plain = recipe("associative_recall/rate-plain")
     assert isinstance(plain.model, RATEConfig)
