@@ -51,8 +51,9 @@ def rate(
         context_length=context_length,
         # One for each key, so that what is to be written where does not depend on the rest.
         num_memory_tokens=num_keys + 2,
-        # As for many hints: more outweighs the loss of what is still written wrongly.
-        valve=ValveConfig(kind="retaining", cost=0.3),
+        # A higher cost outweighs the loss of what is still written wrongly; without commitment,
+        # what is held leaks a little in every segment.
+        valve=ValveConfig(kind="retaining", cost=0.3, commitment=0.5),
     )
     task = {"num_pairs": num_pairs, "num_keys": num_keys, "num_values": num_values}
     run = _run("associative_recall/rate", model, num_segments, task, replacements)
