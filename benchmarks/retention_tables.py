@@ -24,13 +24,18 @@ Run = dict[str, Any]
 HELD = 0.995
 
 
-def _walked(run: Run, values: Sequence[int], **options: str) -> list[float]:
-    """Success of one run at each length; a run that got lost stays as it was last seen."""
-    found = {
-        e["value"]: e["mean"]
+def _records(run: Run, options: dict[str, str]) -> dict[int, Run]:
+    """What one run did with these options of the environment, by length."""
+    return {
+        e["value"]: e
         for e in run["evaluations"]
         if all(e["kwargs"].get(name) == value for name, value in options.items())
     }
+
+
+def _walked(run: Run, values: Sequence[int], **options: str) -> list[float]:
+    """Success of one run at each length; a run that got lost stays as it was last seen."""
+    found = {value: e["mean"] for value, e in _records(run, options).items()}
     scores: list[float] = []
     for value in values:
         if value not in found:
@@ -42,12 +47,12 @@ def _walked(run: Run, values: Sequence[int], **options: str) -> list[float]:
     return scores
 
 
-def _drawn(run: Run, label: str, values: Sequence[int]) -> Run:
+def _drawn(run: Run, label: str, values: Sequence[int], **options: str) -> Run:
     """One run as a figure has it: where it was not sent, it stays as it was last seen."""
-    known = {e["value"]: e for e in run["evaluations"]}
+    known = _records(run, options)
     records: list[Run] = []
     last: Run = {}
-    for value, score in zip(values, _walked(run, values), strict=False):
+    for value, score in zip(values, _walked(run, values, **options), strict=False):
         last = known.get(value, last)
         records.append({**last, "value": value, "mean": score})
     return {**run, "label": label, "evaluations": records}
@@ -121,15 +126,26 @@ def ablation_table() -> str:
     return _markdown([*head, "seconds to train", "updates until solved"], rows)
 
 
-def items_table() -> str:
-    """Success by number of hints and length of the gap."""
+def items_table(figures: Path) -> str:
+    """Success by number of hints and length of the gap; and as a figure, for eight hints."""
     groups, rows = _groups(items.SUITE), []
+    _, most = items.CLAIM
+    gaps = tuple(value for value, _ in items.WALKS)
+    drawn = [
+        _drawn(run, label, gaps, hint_time="start")
+        for label, *_ in items.MODELS
+        for run in groups.get(f"{label}, {most} hints", [])
+    ]
+    if drawn:
+        success_vs_length(
+            drawn, figures / "items.png", chance=0.5**most, title=f"{most} hints, then a gap"
+        )
     for hints in sorted(items.HINTS):
         for label, *_ in items.MODELS:
             group = groups.get(f"{label}, {hints} hints")
             if group:
                 random = _cells(group, (3 * items.LENGTH[hints], 200), hint_time="random")
-                gap = _cells(group, tuple(v for v, _ in items.WALKS), hint_time="start")
+                gap = _cells(group, gaps, hint_time="start")
                 rows.append([str(hints), label, *random, *gap, *_training(group)[:1]])
     walks = [f"at the start, {value:,}" for value, _ in items.WALKS]
     head = ["hints", "model", "at random, 3 K", "at random, 200", *walks, "seconds to train"]

@@ -157,7 +157,7 @@ def main() -> None:
         (RETENTION, "certificates", certificates.SUITE, retention_tables.certificate_table),
         (RETENTION, "retention-ablations", retention.ABLATIONS, retention_tables.ablation_table),
         (RETENTION, "rich-memory", rich_memory.SUITE, retention_tables.rich_table),
-        (RETENTION, "items", items.SUITE, retention_tables.items_table),
+        (RETENTION, "items", items.SUITE, lambda: retention_tables.items_table(FIGURES)),
         (RETENTION, "recall", recall.SUITE, retention_tables.recall_table),
         (RETENTION, "lengths", lengths.SUITE, lambda: retention_tables.lengths_table(FIGURES)),
         (ROOT / "README.md", "demo", "demo", demo_table),
