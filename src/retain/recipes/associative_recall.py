@@ -61,25 +61,22 @@ def rate(
     return replace(run, train=replace(run.train, memory_cost_warmup=0.6))
 
 
-@RECIPES.register("associative_recall/rate-plain")
-@variant_of(rate)
+@variant_of(rate, "associative_recall/rate-plain")
 def rate_plain(run: RunConfig) -> RunConfig:
     """RATE with the paper's valve, otherwise the same."""
-    return with_plain_valve(run, "associative_recall/rate-plain")
+    return with_plain_valve(run)
 
 
-@RECIPES.register("associative_recall/elmur")
-@variant_of(rate)
+@variant_of(rate, "associative_recall/elmur")
 def elmur(run: RunConfig) -> RunConfig:
     """ELMUR, with as many slots in each of its two layers as RATE has memory tokens."""
-    return with_elmur(run, "associative_recall/elmur")
+    return with_elmur(run)
 
 
-@RECIPES.register("associative_recall/lstm")
-@variant_of(rate)
+@variant_of(rate, "associative_recall/lstm")
 def lstm(run: RunConfig) -> RunConfig:
     """An LSTM over the same tokens, twice as wide as they are."""
-    return with_lstm(run, "associative_recall/lstm")
+    return with_lstm(run)
 
 
 def _run(

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from retain.core.errors import ConfigError
+from retain.recipes import RECIPES
 
 if TYPE_CHECKING:
     from retain.memory import ModelConfig
@@ -71,65 +72,61 @@ def model_config(
 
 
 def variant_of(
-    base: Callable[..., RunConfig],
+    base: Callable[..., RunConfig], name: str
 ) -> Callable[[Callable[[RunConfig], RunConfig]], Callable[..., RunConfig]]:
-    """Gives a recipe the arguments of another one.
+    """Registers a recipe that takes the arguments of another one and changes its run.
 
     Args:
         base: The other recipe.
+        name: The new recipe's name, which its run is given as well.
 
     Returns:
         A decorator for a function that takes the other's run and returns it changed.
     """
 
     def decorate(change: Callable[[RunConfig], RunConfig]) -> Callable[..., RunConfig]:
-        # Arguments and annotations are the other's, for the command line; the rest is its own.
-        own = ("__module__", "__name__", "__qualname__", "__doc__")
-
-        @functools.wraps(base)
+        # Name and text are its own; arguments are the other's, for the command line.
+        @RECIPES.register(name)
+        @functools.wraps(base, assigned=("__annotations__",))
+        @functools.wraps(change)
         def build(**arguments: Any) -> RunConfig:
-            return change(base(**arguments))
+            return dataclasses.replace(change(base(**arguments)), recipe=name)
 
-        for name in own:
-            setattr(build, name, getattr(change, name))
         return build
 
     return decorate
 
 
-def with_model(run: RunConfig, recipe: str, model: ModelConfig) -> RunConfig:
+def with_model(run: RunConfig, model: ModelConfig) -> RunConfig:
     """Returns a run with another model, for which writing to memory costs nothing.
 
     Args:
         run: The run.
-        recipe: The recipe's name.
         model: The model's settings.
     """
     train = dataclasses.replace(run.train, memory_cost_warmup=0.0)
-    return dataclasses.replace(run, recipe=recipe, model=model, train=train)
+    return dataclasses.replace(run, model=model, train=train)
 
 
-def with_plain_valve(run: RunConfig, recipe: str) -> RunConfig:
-    """Returns a recipe of RATE with the paper's valve, which asks for nothing that could be dear.
+def with_plain_valve(run: RunConfig) -> RunConfig:
+    """Returns a run of RATE with the paper's valve, which asks for nothing that could be dear.
 
     Args:
-        run: The recipe.
-        recipe: The new one's name.
+        run: The run.
     """
     from retain.models.rate import RATEConfig
     from retain.nn.valve import ValveConfig
 
     assert isinstance(run.model, RATEConfig)
     valve = ValveConfig(kind="cross_attention")
-    return with_model(run, recipe, dataclasses.replace(run.model, valve=valve))
+    return with_model(run, dataclasses.replace(run.model, valve=valve))
 
 
-def with_elmur(run: RunConfig, recipe: str) -> RunConfig:
-    """Returns a recipe of ELMUR, of RATE's sizes and with a slot for each of its memory tokens.
+def with_elmur(run: RunConfig) -> RunConfig:
+    """Returns a run of ELMUR, of RATE's sizes and with a slot for each of its memory tokens.
 
     Args:
-        run: RATE's recipe.
-        recipe: The new one's name.
+        run: RATE's run.
     """
     from retain.models.elmur import ELMURConfig
     from retain.models.rate import RATEConfig
@@ -144,21 +141,20 @@ def with_elmur(run: RunConfig, recipe: str) -> RunConfig:
         context_length=rate.context_length,
         num_slots=rate.num_memory_tokens,
     )
-    return with_model(run, recipe, model)
+    return with_model(run, model)
 
 
-def with_lstm(run: RunConfig, recipe: str) -> RunConfig:
-    """Returns a recipe of an LSTM over the same tokens, twice as wide as they are.
+def with_lstm(run: RunConfig) -> RunConfig:
+    """Returns a run of an LSTM over the same tokens, twice as wide as they are.
 
     Args:
-        run: A recipe of another model.
-        recipe: The new one's name.
+        run: A run of another model.
     """
     from retain.models.lstm import LSTMConfig
 
     width, context_length = run.model.width, run.model.context_length
     model = LSTMConfig(width=width, hidden=2 * width, context_length=context_length)
-    return with_model(run, recipe, model)
+    return with_model(run, model)
 
 
 def check_size(name: str, value: int) -> None:

@@ -42,11 +42,10 @@ def rate(
     return replace(run, train=replace(run.train, memory_cost_warmup=1.0))
 
 
-@RECIPES.register("tmaze/rate-plain")
-@variant_of(rate)
+@variant_of(rate, "tmaze/rate-plain")
 def rate_plain(run: RunConfig) -> RunConfig:
     """RATE with the paper's valve (old memory queries new), trained through all segments."""
-    return with_plain_valve(run, "tmaze/rate-plain")
+    return with_plain_valve(run)
 
 
 @RECIPES.register("tmaze/rate-paper")
@@ -102,28 +101,25 @@ def rate_paper(
     return replace(run, train=train)
 
 
-@RECIPES.register("tmaze/rmt")
-@variant_of(rate)
+@variant_of(rate, "tmaze/rmt")
 def rmt(run: RunConfig) -> RunConfig:
     """RMT: memory tokens that every segment overwrites."""
     from retain.models.rmt import RMTConfig
 
     model = RMTConfig(**SIZE, context_length=run.model.context_length)
-    return with_model(run, "tmaze/rmt", model)
+    return with_model(run, model)
 
 
-@RECIPES.register("tmaze/elmur")
-@variant_of(rate)
+@variant_of(rate, "tmaze/elmur")
 def elmur(run: RunConfig) -> RunConfig:
     """ELMUR: two slots a layer, one of them rewritten in every segment."""
     from retain.models.elmur import ELMURConfig
 
     model = ELMURConfig(**SIZE, context_length=run.model.context_length)
-    return with_model(run, "tmaze/elmur", model)
+    return with_model(run, model)
 
 
-@RECIPES.register("tmaze/transformer_xl")
-@variant_of(rate)
+@variant_of(rate, "tmaze/transformer_xl")
 def transformer_xl(run: RunConfig) -> RunConfig:
     """Transformer-XL: hidden states of all earlier segments of a training sequence."""
     from retain.models.transformer_xl import TransformerXLConfig
@@ -132,44 +128,40 @@ def transformer_xl(run: RunConfig) -> RunConfig:
     model = TransformerXLConfig(
         **SIZE, context_length=length, cache_length=3 * length * run.data.num_segments
     )
-    return with_model(run, "tmaze/transformer_xl", model)
+    return with_model(run, model)
 
 
-@RECIPES.register("tmaze/gtrxl")
-@variant_of(transformer_xl)
+@variant_of(transformer_xl, "tmaze/gtrxl")
 def gtrxl(run: RunConfig) -> RunConfig:
     """GTrXL: Transformer-XL with normalisation first and gates for residuals."""
     from retain.nn.segments import SegmentConfig
 
     assert isinstance(run.model, SegmentConfig)
-    return with_model(run, "tmaze/gtrxl", replace(run.model, block="gtrxl"))
+    return with_model(run, replace(run.model, block="gtrxl"))
 
 
-@RECIPES.register("tmaze/lstm")
-@variant_of(rate)
+@variant_of(rate, "tmaze/lstm")
 def lstm(run: RunConfig) -> RunConfig:
     """An LSTM over the same tokens, trained through all of a sequence."""
-    return with_lstm(run, "tmaze/lstm")
+    return with_lstm(run)
 
 
-@RECIPES.register("tmaze/gru")
-@variant_of(rate)
+@variant_of(rate, "tmaze/gru")
 def gru(run: RunConfig) -> RunConfig:
     """A GRU over the same tokens, trained through all of a sequence."""
     from retain.models.gru import GRUConfig
 
     model = GRUConfig(width=64, hidden=128, context_length=run.model.context_length)
-    return with_model(run, "tmaze/gru", model)
+    return with_model(run, model)
 
 
-@RECIPES.register("tmaze/stable_hadamard")
-@variant_of(rate)
+@variant_of(rate, "tmaze/stable_hadamard")
 def stable_hadamard(run: RunConfig) -> RunConfig:
     """Stable Hadamard Memory over the same tokens, trained through all of a sequence."""
     from retain.models.stable_hadamard import StableHadamardConfig
 
     model = StableHadamardConfig(width=64, context_length=run.model.context_length)
-    return with_model(run, "tmaze/stable_hadamard", model)
+    return with_model(run, model)
 
 
 @RECIPES.register("tmaze/decision_transformer")

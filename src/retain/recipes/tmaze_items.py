@@ -60,25 +60,22 @@ def rate(
     return replace(run, train=replace(run.train, memory_cost_warmup=0.6))
 
 
-@RECIPES.register("tmaze_items/rate-plain")
-@variant_of(rate)
+@variant_of(rate, "tmaze_items/rate-plain")
 def rate_plain(run: RunConfig) -> RunConfig:
     """RATE with the paper's valve, otherwise the same."""
-    return with_plain_valve(run, "tmaze_items/rate-plain")
+    return with_plain_valve(run)
 
 
-@RECIPES.register("tmaze_items/elmur")
-@variant_of(rate)
+@variant_of(rate, "tmaze_items/elmur")
 def elmur(run: RunConfig) -> RunConfig:
     """ELMUR, with as many slots in each of its two layers as RATE has memory tokens."""
-    return with_elmur(run, "tmaze_items/elmur")
+    return with_elmur(run)
 
 
-@RECIPES.register("tmaze_items/lstm")
-@variant_of(rate)
+@variant_of(rate, "tmaze_items/lstm")
 def lstm(run: RunConfig) -> RunConfig:
     """An LSTM over the same tokens, twice as wide as they are."""
-    return with_lstm(run, "tmaze_items/lstm")
+    return with_lstm(run)
 
 
 def _task(
