@@ -219,11 +219,13 @@ class SegmentRecurrence(SequenceModel):
         memory, tokens, cached = work.memory_BMD, self.num_memory_tokens, self.cache_length
         length = x_BLD.shape[1]
         opens, closes = clock == 0, clock + length == self.segment_length
+        # Places of the cache that no row has filled yet are left out.
+        first = self._first_filled(work)
         sequence = torch.cat([*[memory] * opens, x_BLD, *[memory] * closes], dim=1)
         start = cached if opens else self.first_token + clock
         stop = start + sequence.shape[1]
         mask = self._with_empty_cache(
-            self.segment_mask[start - cached : stop - cached, :stop], work
+            self.segment_mask[start - cached : stop - cached, first:stop], work, first
         )
 
         def attend(layer: int, normed_BLD: Tensor) -> Tensor:
@@ -233,19 +235,19 @@ class SegmentRecurrence(SequenceModel):
                     torch.cat(pair, dim=2) for pair in zip(earlier(layer), new, strict=True)
                 )
             else:
-                if opens and cached:
+                if opens and first < cached:
                     for name, part in zip(KEPT, earlier(layer), strict=True):
-                        work.write(name, layer, part, 0, dim=2)
+                        work.write(name, layer, part, first, dim=2)
                 key, value = (
-                    work.write(name, layer, part, start, dim=2)[:, :, :stop]
+                    work.write(name, layer, part, start, dim=2)[:, :, first:stop]
                     for name, part in zip(KEPT, new, strict=True)
                 )
-            return self._attend(layer, query, key, value, start, mask)
+            return self._attend(layer, query, key, value, start - first, mask)
 
         def earlier(layer: int) -> Sequence[Tensor]:
             if opens:
-                return self._project_hidden(layer, work.hidden_BCD[layer])[1:]
-            return work.keys[layer][:, :, :start], work.values[layer][:, :, :start]
+                return self._project_hidden(layer, work.hidden_BCD[layer][:, first:])[1:]
+            return work.keys[layer][:, :, first:start], work.values[layer][:, :, first:start]
 
         y, inputs = self._layers(self.dropout(sequence), attend)
         if cached:
@@ -416,11 +418,17 @@ class SegmentRecurrence(SequenceModel):
         # it out in the reordered blocks.
         return self._attention(layer).project(self._block(layer).attention_input(hidden_BCD))
 
-    def _with_empty_cache(self, mask: Tensor, work: Work) -> Tensor:
-        """Adds to a mask the places of the cache that hold nothing yet."""
+    def _first_filled(self, work: Work) -> int:
+        """Returns the first place of the cache that some row has filled; C if there is none."""
         if self.cache_length == 0:
+            return 0
+        return self.cache_length - int(work.hidden_length_B.max())
+
+    def _with_empty_cache(self, mask: Tensor, work: Work, first: int = 0) -> Tensor:
+        """Adds to a mask of the buffer from `first` on the places that hold nothing yet."""
+        if first == self.cache_length:
             return mask
-        columns = torch.arange(mask.shape[-1], device=mask.device)
+        columns = torch.arange(first, first + mask.shape[-1], device=mask.device)
         empty = self.cache_length - work.hidden_length_B
         empty_BS = (columns < empty[:, None])[:, None, None]
         return mask.masked_fill(empty_BS, -math.inf)
