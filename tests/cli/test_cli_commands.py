@@ -107,10 +107,10 @@ def test_an_online_run_by_the_commands(
     assert main(["resume", str(run)]) == 0
     assert "success" in capsys.readouterr().out
     assert metrics(run) == before
-    longer = ["--option", "corridor_length=5", "--episodes", "3", "--checkpoint", "best"]
+    longer = ["--corridor-lengths", "5", "9", "--episodes", "2", "--checkpoint", "best"]
     assert main(["evaluate", str(run), *longer]) == 0
-    record = evaluations(run)[-1]
-    assert (record["kwargs"]["corridor_length"], record["lengths"]) == (5, [6, 6, 6])
+    ends = [(r["parameter"], r["value"], r["lengths"]) for r in evaluations(run)[-2:]]
+    assert ends == [("corridor_length", 5, [6, 6]), ("corridor_length", 9, [10, 10])]
     assert main(["info", str(run)]) == 0
     output = capsys.readouterr().out
     for word in ("gpt2", "training: env steps", "training: episodes", "step-000016"):

@@ -13,12 +13,13 @@ from retain.agents.dqn import DQNConfig
 from retain.agents.sac_discrete import SACDiscreteConfig
 from retain.core.errors import ConfigError, UnknownNameError
 from retain.envs import make
+from retain.evaluation import check_spaces
 from retain.models import MODELS
 from retain.recipes import RECIPES, recipe
 from retain.recipes.memory_rl import EPISODES
 from retain.recipes.presets import model_config
 from retain.training.config import OnlineRunConfig, config_from_dict, config_to_dict
-from retain.training.preparation import start_online
+from retain.training.preparation import agent_of, start_online
 
 NAMES = [
     name for name in RECIPES.names()
@@ -50,6 +51,18 @@ def test_every_model_and_budget_gives_a_run_that_can_begin(
         assert config_from_dict(config_to_dict(config)) == config
         if model in ("lstm", "gpt2", "rate"):
             start_online(config, tmp_path / model)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_a_run_is_evaluated_by_can_be_another_than_it_was_trained_at(name: str) -> None:
+    config = made(name, model="gpt2")
+    parameter, kwargs = config.evaluation.parameter, config.environment.kwargs
+    if name == "memory_size/a2c":  # another number of bits is another observation
+        assert parameter is None
+        return
+    assert parameter is not None
+    other = make(config.environment.id, **{**kwargs, parameter: kwargs[parameter] + 5})
+    check_spaces(agent_of(config), other.observation_space, other.action_space)
 
 
 @pytest.mark.parametrize("name", NAMES)

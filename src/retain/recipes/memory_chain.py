@@ -71,11 +71,13 @@ def _run(
         checkpoint_every=2000 * steps,
         num_threads=1,
     )
+    # Another number of bits would be another observation.
+    parameter = None if name == "memory_size/a2c" else "memory_length"
     return OnlineRunConfig(
         recipe=name,
         environment=EnvironmentConfig(id=f"retain/{env}-v0", kwargs=kwargs),
         model=model_config(model, width=64, steps=steps, dropout=0.0),
         agent=agent,
         train=train,
-        evaluation=EvaluationConfig(episodes=100),
+        evaluation=EvaluationConfig(episodes=100, parameter=parameter),
     )

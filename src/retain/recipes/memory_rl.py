@@ -190,5 +190,5 @@ def _run(
         model=model_config(model, steps=steps + 1, **memory),
         agent=agent,
         train=train,
-        evaluation=EvaluationConfig(episodes=episodes),
+        evaluation=EvaluationConfig(episodes=episodes, parameter=next(iter(kwargs))),
     )
