@@ -13,7 +13,7 @@ import memory_rl
 from common import RESULTS
 
 from retain.core.config import load_json
-from retain.report.final_plots import score_vs_option
+from retain.report.final_plots import score_grid, score_vs_option
 from retain.report.plots import learning_curves
 from retain.report.results import load_results
 from retain.report.statistics import mean_stderr
@@ -144,29 +144,38 @@ def draw_curves(figures: Path) -> None:
             )
 
 
-def everything_table() -> str:
-    """Every model on every task, as far as it has been run."""
-    tasks: list[tuple[str, str, str, str, Callable[[dict[str, Any]], float]]] = [
-        (all_models.SUITE, "passive_tmaze", "20", "Passive T-Maze 20, return", _return),
-        (memory_chain.SUITE, "memory_length", "13", "memory length 13, return", _return),
-        (memory_chain.SUITE, "memory_size", "5", "memory size 5, return", _return),
-        (all_models.SUITE, "visual_match", "10", "Visual Match 10, success", _success),
-        (all_models.SUITE, "key_to_door", "10", "Key-to-Door 10, success", _success),
+def everything_table(figures: Path) -> str:
+    """Every model on every task, as far as it has been run.
+
+    Args:
+        figures: Folder of the figure of the same.
+    """
+    tasks = [
+        (all_models.SUITE, "passive_tmaze", "20", "Passive T-Maze 20", "0.50"),
+        (memory_chain.SUITE, "memory_length", "13", "memory length 13", "0.50"),
+        (memory_chain.SUITE, "memory_size", "5", "memory size 5", "0.50"),
+        (all_models.SUITE, "visual_match", "10", "Visual Match 10", "0.33"),
+        (all_models.SUITE, "key_to_door", "10", "Key-to-Door 10", "0.00"),
     ]
-    columns = {}
-    for suite, task, value, header, metric in tasks:
-        found = _by(suite, task, lambda result: str(_option(result)))
-        columns[header] = {
-            model: _cell(found.get((model, value), []), metric) for model in all_models.MODELS
-        }
-    rows = [f"| model | {' | '.join(columns)} |", f"|---|{'---:|' * len(columns)}"]
-    rows.append("| guessing | 0.50 | 0.00 | 0.00 | 0.33 | 0.00 |")
+    rows = [
+        f"| model | {' | '.join(header for *_, header, _ in tasks)} |",
+        f"|---|{'---:|' * len(tasks)}",
+        f"| guessing | {' | '.join(chance for *_, chance in tasks)} |",
+    ]
+    found = [_by(suite, task, lambda result: str(_option(result))) for suite, task, *_ in tasks]
+    drawn: list[dict[str, Any]] = []
     for model in all_models.MODELS:
-        cells = [column[model] for column in columns.values()]
-        rows.append(f"| `{model}` | {' | '.join(cells)} |")
+        groups = [
+            runs.get((model, value), [])
+            for runs, (_, _, value, *_) in zip(found, tasks, strict=True)
+        ]
+        drawn += [result for group in groups for result in group]
+        rows.append(f"| `{model}` | {' | '.join(_cell(g, _success) for g in groups)} |")
+    score_grid(drawn, figures / "all_models.png", metric="success", group="model")
     rows += [
         "",
-        "Mean ± standard error over runs (number of runs); an empty cell has not been run.",
+        "Success in 100 episodes at the end, mean ± standard error over runs (number of runs); an "
+        "empty cell has not been run.",
     ]
     return "\n".join(rows)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import all_models
 import certificates
 import demo
 import items
@@ -143,7 +144,7 @@ def main() -> None:
         (PAGE, "valve-kinds", "valve_kinds", valve_table),
         (PAGE, "speed", "speed.json", speed_table),
         (ROOT / "docs" / "online_tasks.md", "env-speed", "env_speed.json", env_speed_table),
-        (PAGE, "all-models", memory_chain.SUITE, online_tables.everything_table),
+        (PAGE, "all-models", all_models.SUITE, lambda: online_tables.everything_table(FIGURES)),
         (PAGE, "memory-rl", memory_rl.SUITE, lambda: online_tables.credit_table(FIGURES)),
         (PAGE, "memory-chain", memory_chain.SUITE, lambda: online_tables.chain_table(FIGURES)),
         (PAGE, "gates", memory_chain.SUITE, online_tables.as_published_table),

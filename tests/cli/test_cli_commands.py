@@ -188,6 +188,7 @@ def test_plot_draws_online_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         ([*curves], "learning_curves.png"),
         (["final", "*-?-?", "--parameter", "corridor_length", "--log-x"], "final_scores.png"),
         (["bars", "*-?-?", "--metric", "return", "--chance", "0.5"], "final_bars.png"),
+        (["grid", "*-?-?", "--group", "model", "--title", "All"], "final_grid.png"),
     ):
         assert main(["plot", *command]) == 0
         assert Path(name).read_bytes().startswith(PNG)

@@ -16,7 +16,7 @@ from drawn_figures import texts
 from online_runs import online_result
 from retain.core.errors import ConfigError, RunError
 from retain.report.final import by_option, by_setting, final_scores, setting_names
-from retain.report.final_plots import score_bars, score_vs_option
+from retain.report.final_plots import score_bars, score_grid, score_vs_option
 from retain.report.plots import success_vs_length
 from retain.report.results import evaluations, load_results, merge
 
@@ -247,3 +247,23 @@ def test_bars_of_many_settings_fit(tmp_path: Path, drawn: list[Figure]) -> None:
     figure.canvas.draw()
     boxes = [label.get_window_extent() for label in figure.axes[0].get_xticklabels()]
     assert all(a.x1 <= b.x0 for a, b in itertools.pairwise(boxes))
+
+
+def test_the_grid_of_models_and_tasks(tmp_path: Path, drawn: list[Figure]) -> None:
+    chain = {"environment": "a/Memory-v0", "options": {"bits": 3}}
+    others = [online_result("lstm", seed, 7.0 + 2 * seed, **chain) for seed in (0, 1)]
+    others.append(online_result("elmur", 0, 4.0, **chain))
+    assert score_grid([*TMAZE, *others], tmp_path / "a.png", title="All") == tmp_path / "a.png"
+    (figure,) = drawn
+    headings = [axes.get_xticklabels()[0].get_text() for axes in figure.axes]
+    assert headings == [
+        "PassiveTMaze\nCorridor length 50\nreturn",
+        "PassiveTMaze\nCorridor length 1500\nreturn",
+        "Memory\nreturn",
+    ]
+    rows = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert rows == ["lstm", "gpt2", "elmur"]
+    cells = [{t.get_position()[1]: t.get_text() for t in axes.texts} for axes in figure.axes]
+    assert cells[1][0] == "0.60 ± 0.10"
+    assert cells[2] == {0: "8.00 ± 1.00", 2: "4.00"}  # nothing where a model has not been run
+    assert [axes.images[0].get_clim() for axes in figure.axes[1:]] == [(0.0, 1.0), (4.0, 8.0)]

@@ -17,6 +17,7 @@ DEFAULT_NAMES = {
     "heatmap": "length_heatmap.png",
     "final": "final_scores.png",
     "bars": "final_bars.png",
+    "grid": "final_grid.png",
 }
 
 
@@ -27,12 +28,13 @@ class Options:
     success: success against length, one line for each recipe, with the standard error over seeds.
     curves: a logged metric over training, with a 95 % confidence band. heatmap: trained length by
     tested length. final: the final score against an option of the environment trained in, one line
-    for each model. bars: the same as bars for each setting of the environment. table: a Markdown
-    table. csv: the same as comma-separated values.
+    for each model. bars: the same as bars for each setting of the environment. grid: the same as
+    a table of colours, models by tasks. table: a Markdown table of all evaluations. csv: the same
+    as comma-separated values.
     """
 
     kind: Annotated[
-        Literal["success", "curves", "heatmap", "final", "bars", "table", "csv"],
+        Literal["success", "curves", "heatmap", "final", "bars", "grid", "table", "csv"],
         tyro.conf.Positional,
     ]
     """What to draw."""
@@ -58,8 +60,8 @@ class Options:
     """curves: go on with the last value of a run that ended early, as solved runs do."""
 
     group: Literal["recipe", "model"] | None = None
-    """curves, final, bars: what runs are put together by; None: by recipe for curves, and by label
-    or model for the others."""
+    """curves, final, bars, grid: what runs are put together by; None: by recipe for curves, and by
+    label or model for the others."""
 
     parameter: str | None = None
     """final: the option of the environment, such as corridor_length."""
@@ -68,8 +70,8 @@ class Options:
     """final: a logarithmic axis."""
 
     metric: str | None = None
-    """success, heatmap: the metric, success if none is named. final, bars: the one that all runs
-    report, and where they differ the return, if none is named."""
+    """success, heatmap: the metric, success if none is named. final, bars, grid: the one that all
+    runs (grid: of a task) report, and where they differ the return, if none is named."""
 
     chance: float | None = None
     """success, final, bars: draw a line where an agent that guesses would be."""
@@ -120,7 +122,7 @@ def draw(options: Options) -> Path:
             "--parameter corridor_length"
         )
     results = load_results(list(options.files))
-    if options.kind in ("final", "bars"):
+    if options.kind in ("final", "bars", "grid"):
         return _draw_final(options, results, out)
     metric = options.metric or "success"
     if options.kind == "heatmap":
@@ -132,6 +134,8 @@ def _draw_final(options: Options, results: list[dict[str, Any]], out: Path) -> P
     from retain.report import final_plots
 
     metric, group, chance = options.metric, options.group, options.chance
+    if options.kind == "grid":
+        return final_plots.score_grid(results, out, metric=metric, group=group, title=options.title)
     if options.parameter is None or options.kind == "bars":
         return final_plots.score_bars(
             results, out, metric=metric, group=group, chance=chance, title=options.title

@@ -20,6 +20,7 @@ from retain.report.results import Value
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -154,6 +155,41 @@ def length_ticks(
 def _width(a: float, b: float) -> float:
     """The share of the axis that two numbers need side by side, at 1/60 for a character."""
     return (len(number(a)) + len(number(b))) / 2 / 60 + 0.01
+
+
+def heat_panel(
+    axes: Axes, grid: np.ndarray, texts: Sequence[Sequence[str]], *, low: float, high: float
+) -> AxesImage:
+    """Paints a table of numbers, with a text in each cell that has one.
+
+    Args:
+        axes: Where.
+        grid: The numbers, [rows, columns]; where one is not finite the cell is left empty.
+        texts: What is written in the cells.
+        low: The number of the darkest colour.
+        high: The number of the lightest.
+
+    Returns:
+        The image, for a colour bar.
+    """
+    image = axes.imshow(grid, vmin=low, vmax=high, cmap="viridis", aspect="auto")
+    axes.grid(visible=False)
+    axes.set_facecolor("#F0F0F0")
+    axes.tick_params(length=0)
+    for side in axes.spines.values():
+        side.set_visible(False)
+    for edge in range(1, grid.shape[1]):
+        axes.axvline(edge - 0.5, color="white", linewidth=1.5)
+    for edge in range(1, grid.shape[0]):
+        axes.axhline(edge - 0.5, color="white", linewidth=1.5)
+    for i, j in np.ndindex(*grid.shape):
+        if not math.isfinite(grid[i, j]):
+            continue
+        r, g, b, _ = image.cmap(image.norm(grid[i, j]))
+        dark = 0.299 * r + 0.587 * g + 0.114 * b < 0.5
+        text = axes.text(j, i, texts[i][j], ha="center", va="center", fontsize=9.5)
+        text.set_color("white" if dark else "#111111")
+    return image
 
 
 def legend(figure: Figure, axes: Axes, note: str = "") -> None:

@@ -58,7 +58,7 @@ def final_scores(
         # Of several at one step, as with other seeds, the one evaluated last counts.
         final = [row for row in kept if row.step == last][-1]
         scores.append(dataclasses.replace(final, label=_name(result, group)))
-    return scores, [_options(result) for result in results], metric
+    return scores, [environment_of(result) for result in results], metric
 
 
 def by_option(
@@ -160,7 +160,7 @@ def setting_names(options: Sequence[Mapping[str, Any]]) -> tuple[list[str], str]
         varied = sorted({key for other in alike for key in other if _varies(key, alike)})
         parts = [f"{key.replace('_', ' ')} {given[key]}" for key in varied if key in given]
         if len(ids) > 1 or not parts:
-            parts.insert(0, _short(given["id"]))
+            parts.insert(0, short_name(given["id"]))
         names.append("\n".join(parts))
     return names, ""
 
@@ -169,7 +169,7 @@ def _varies(key: str, options: Sequence[Mapping[str, Any]]) -> bool:
     return any(given.get(key) != options[0].get(key) for given in options)
 
 
-def _short(environment: str) -> str:
+def short_name(environment: str) -> str:
     """`retain/TMaze-v0` as `TMaze`."""
     return environment.rpartition("/")[2].rpartition("-v")[0] or environment
 
@@ -185,7 +185,12 @@ def _name(result: Result, group: Group | None) -> str:
     return str(result.get("label") or result["model"])
 
 
-def _options(result: Result) -> dict[str, Any]:
+def environment_of(result: Result) -> dict[str, Any]:
+    """Returns the options of a run's environment, its id among them as `id`.
+
+    Raises:
+        ConfigError: If the result does not hold the run's configuration.
+    """
     config = result.get("config")
     environment = config.get("environment") if isinstance(config, dict) else None
     if not isinstance(environment, dict) or not isinstance(environment.get("id"), str):
@@ -197,7 +202,7 @@ def _options(result: Result) -> dict[str, Any]:
 
 def _own_evaluations(result: Result) -> list[Evaluation]:
     """Returns the evaluations of a run in the very environment that it was trained in."""
-    options = _options(result)
+    options = environment_of(result)
 
     def own(entry: Mapping[str, Any]) -> bool:
         given = {**(entry.get("kwargs") or {})}

@@ -1,4 +1,4 @@
-"""Plots of final scores: against an option of the environment, and as bars for each setting."""
+"""Plots of final scores: against an option of the environment, as bars, and as a grid."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from retain.report import drawing
 from retain.report.drawing import colour, legend, words
-from retain.report.final import Group, by_option, by_setting
+from retain.report.final import Group, by_option, by_setting, environment_of, short_name
 from retain.report.results import Point, Result
 
 if TYPE_CHECKING:
@@ -158,6 +160,78 @@ def score_bars(
         legend(figure, axes, _note(points))
 
     return drawing.save(path, draw, (size, 4.2))
+
+
+def score_grid(
+    results: Sequence[Result],
+    path: str | Path,
+    *,
+    metric: str | None = None,
+    group: Group | None = None,
+    title: str | None = None,
+) -> Path:
+    """Draws final scores as a table of colours: a row for each model, a column for each task.
+
+    A column is coloured from 0 to 1 if its scores lie there or below, else from its lowest to its
+    highest score. Cells hold the mean and, of several runs, the standard error over them.
+
+    Args:
+        results: As `load_results` gives them.
+        path: The file to write.
+        metric: `success` or `return`; None for what the runs of a task report, else their return.
+        group: What the rows are named after; None for the runs' labels, else their models.
+        title: Above the plot.
+
+    Returns:
+        The path.
+
+    Raises:
+        ConfigError: See `retain.report.final.by_setting`.
+        RunError: If the file cannot be written.
+    """
+    columns: dict[str, dict[str, Point]] = {}
+    environments = dict.fromkeys(str(environment_of(result)["id"]) for result in results)
+    for environment in environments or [""]:
+        own = [r for r in results if environment_of(r)["id"] == environment]
+        points, settings, kind = by_setting(own, metric, group)
+        for name in settings:
+            found = {point.label: point for point in points if point.value == name}
+            columns[_heading(environment, name, points[0].parameter, kind)] = found
+    rows = list(dict.fromkeys(label for found in columns.values() for label in found))
+    headings = max(len(line) for name in columns for line in name.splitlines())
+    width = 0.25 + max(1.05, 0.085 * headings)
+    margin = 0.5 + 0.085 * max(map(len, rows))
+
+    def draw(figure: Figure) -> None:
+        panels = figure.subplots(1, len(columns), squeeze=False, sharey=True)[0]
+        for panel, (heading, found) in zip(panels, columns.items(), strict=True):
+            cells = [found.get(label) for label in rows]
+            means = np.asarray([[math.nan if p is None else p.mean] for p in cells])
+            low, high = float(np.nanmin(means)), float(np.nanmax(means))
+            low, high = (0.0, 1.0) if high <= 1 else (low, high)
+            drawing.heat_panel(panel, means, [[_cell(p)] for p in cells], low=low, high=high)
+            panel.xaxis.tick_top()
+            panel.set_xticks([0], [heading])
+            panel.set_yticks(range(len(rows)), rows)
+        if title:
+            figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
+
+    size = (margin + width * len(columns), 1.1 + 0.3 * len(rows))
+    return drawing.save(path, draw, size)
+
+
+def _heading(environment: str, name: str, parameter: str | None, kind: str) -> str:
+    """What stands above a column: the task, what tells it from others, and the metric."""
+    short = short_name(environment)
+    lines = [] if name == short else [f"{words(parameter)} {name}" if parameter else name]
+    return "\n".join([short, *lines, kind])
+
+
+def _cell(point: Point | None) -> str:
+    if point is None:
+        return ""
+    over_runs = point.spread == "runs" and not math.isnan(point.stderr)
+    return f"{point.mean:.2f}" + (f" ± {point.stderr:.2f}" if over_runs else "")
 
 
 def _zero_line(axes: Axes, points: Sequence[Point]) -> None:

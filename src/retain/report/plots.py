@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -240,7 +240,14 @@ def length_heatmap(
     def draw(figure: Figure) -> None:
         panels = figure.subplots(lines, columns, squeeze=False, sharey=True).flatten()
         for place, (panel, (recipe, grid)) in enumerate(zip(panels, grids.items(), strict=False)):
-            image = _heat_panel(panel, grid, trained, tested, low, high)
+            texts = [[f"{mean:.2f}" for mean in row] for row in grid]
+            image = drawing.heat_panel(panel, grid, texts, low=low, high=high)
+            panel.set_xticks(range(len(tested)), [number(value) for value in tested])
+            panel.set_yticks(range(len(trained)), [number(value) for value in trained])
+            for text in panel.texts:
+                column, row = text.get_position()
+                if trained[int(row)] == tested[int(column)]:
+                    text.set_fontweight("bold")
             panel.set_title(recipe, fontsize=11, fontweight="normal" if title else "bold")
             if place + columns >= len(recipes):
                 panel.set_xlabel(f"Tested: {parameter.lower()}")
@@ -257,40 +264,6 @@ def length_heatmap(
 
     size = (max(4.0, width * columns + 1.6), max(2.6, height * lines + 0.5))
     return drawing.save(path, draw, size)
-
-
-def _heat_panel(
-    axes: Axes, grid: Any, trained: list[Value], tested: list[Value], low: float, high: float
-) -> Any:
-    image = axes.imshow(grid, vmin=low, vmax=high, cmap="viridis", aspect="auto")
-    axes.grid(visible=False)
-    axes.set_facecolor("#F0F0F0")  # cells without a value
-    axes.set_xticks(range(len(tested)), [number(value) for value in tested])
-    axes.set_yticks(range(len(trained)), [number(value) for value in trained])
-    axes.tick_params(length=0)
-    for side in axes.spines.values():
-        side.set_visible(False)
-    for edge in range(1, len(tested)):
-        axes.axvline(edge - 0.5, color="white", linewidth=1.5)
-    for edge in range(1, len(trained)):
-        axes.axhline(edge - 0.5, color="white", linewidth=1.5)
-    for i, j in np.ndindex(grid.shape):
-        if not math.isfinite(grid[i, j]):
-            continue
-        r, g, b, _ = image.cmap(image.norm(grid[i, j]))
-        dark = 0.299 * r + 0.587 * g + 0.114 * b < 0.5
-        same = trained[i] == tested[j]
-        axes.text(
-            j,
-            i,
-            f"{grid[i, j]:.2f}",
-            ha="center",
-            va="center",
-            fontsize=9.5,
-            color="white" if dark else "#111111",
-            fontweight="bold" if same else "normal",
-        )
-    return image
 
 
 # --- parts --------------------------------------------------------------------------------------
