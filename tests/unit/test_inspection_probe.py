@@ -172,7 +172,10 @@ def test_the_recorded_weights_are_those_of_the_output(config: Any, length: int) 
     for looks, value, output in zip(recorder.looks, values, outputs, strict=True):
         weight = looks.weight_BHLS
         torch.testing.assert_close(weight.sum(-1), torch.ones(weight.shape[:-1]))
-        read = (weight @ value).transpose(1, 2).flatten(2)
+        # Free places of the cache have no weight, and no value either.
+        free = weight.shape[-1] - value.shape[2]
+        assert (weight[..., :free] == 0).all()
+        read = (weight[..., free:] @ value).transpose(1, 2).flatten(2)
         again = model.attentions[looks.layer].out(read)
         torch.testing.assert_close(again, output, rtol=1e-5, atol=1e-6)
     with torch.no_grad():  # closed: nothing is noted any more
@@ -182,7 +185,15 @@ def test_the_recorded_weights_are_those_of_the_output(config: Any, length: int) 
     assert all("attend" not in vars(attention) for attention in model.attentions)
 
 
-@pytest.mark.parametrize("make", [lambda: offline(), lambda: online("rate")])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: offline(),
+        # A cache that is empty at first and then part full: its free places are not read at all.
+        lambda: offline("tmaze/rate-paper", cache_length=60),
+        lambda: online("rate"),
+    ],
+)
 def test_attention_of_a_segment(make: Any) -> None:
     policy = make()
     model = segment_model(policy)
@@ -197,6 +208,9 @@ def test_attention_of_a_segment(make: Any) -> None:
         assert looks.to_memory_NT.shape == (1, window)
         np.testing.assert_allclose(looks.write_NMS.sum(axis=2), 1.0, rtol=1e-5)
         assert ((looks.to_memory_NT > 0) & (looks.to_memory_NT < 1)).all()
+        own = looks.write_NMS[:, :, model.cache_length :]
+        assert (own > 0).all()  # the read tokens, the segment, one another
+        np.testing.assert_allclose(own.sum(axis=2), 1.0, rtol=1e-5)  # and never the cache
 
 
 def test_the_segment_at_once_shows_the_same_write_tokens() -> None:

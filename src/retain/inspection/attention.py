@@ -17,6 +17,7 @@ from typing import Any, Self
 
 import numpy as np
 from torch import Tensor, nn
+from torch.nn import functional
 
 from retain.agents.policy import Policy
 from retain.inspection.changes import reread
@@ -72,11 +73,14 @@ class AttentionRecorder:
     def _wrap(self, attention: RelativeAttention, layer: int) -> None:
         attend = attention.attend
 
-        def watched(query_BHLE: Tensor, *args: Any, start: int | Tensor, **kwargs: Any) -> Tensor:
-            y_BLD = attend(query_BHLE, *args, start=start, **kwargs)
+        def watched(
+            query_BHLE: Tensor, *args: Any, start: int | Tensor, first: int = 0, **kwargs: Any
+        ) -> Tensor:
+            y_BLD = attend(query_BHLE, *args, start=start, first=first, **kwargs)
             assert self._weight is not None
             weight_BHLS = self._weight.view(*query_BHLE.shape[:3], -1)
-            self.looks.append(Looks(layer, start, weight_BHLS))
+            # Keys that were left out, since there is nothing in their places, have no weight.
+            self.looks.append(Looks(layer, start, functional.pad(weight_BHLS, (first, 0))))
             return y_BLD
 
         attention.attend = watched  # type: ignore[method-assign]

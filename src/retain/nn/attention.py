@@ -62,6 +62,7 @@ class RelativeAttention(nn.Module):
         value_BHSE: Tensor,
         *,
         start: int | Tensor,
+        first: int = 0,
         positions: Positions,
         content_bias_HE: Tensor,
         position_bias_HE: Tensor,
@@ -71,9 +72,10 @@ class RelativeAttention(nn.Module):
 
         Args:
             query_BHLE: Queries at the buffer indices start, start+1, ...
-            key_BHSE: Keys at the buffer indices 0, 1, ...
+            key_BHSE: Keys at the buffer indices first, first+1, ...
             value_BHSE: Values of the keys.
             start: Index of the first query; one number, or one for each row.
+            first: Index of the first key.
             positions: Encodings of indices.
             content_bias_HE: The bias u.
             position_bias_HE: The bias v.
@@ -86,6 +88,7 @@ class RelativeAttention(nn.Module):
         batch, heads, length, width = query_BHLE.shape
         keys = key_BHSE.shape[2]
         scale = 1.0 / math.sqrt(width)
+        start = start - first  # only distances count
         biased = query_BHLE + position_bias_HE[:, None]
         if isinstance(start, int) and self._is_cheaper_by_distance(batch, length, keys):
             score = self._score_by_distance(biased, keys, start, positions, scale)

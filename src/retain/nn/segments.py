@@ -242,7 +242,7 @@ class SegmentRecurrence(SequenceModel):
                     work.write(name, layer, part, start, dim=2)[:, :, first:stop]
                     for name, part in zip(KEPT, new, strict=True)
                 )
-            return self._attend(layer, query, key, value, start - first, mask)
+            return self._attend(layer, query, key, value, start, mask, first)
 
         def earlier(layer: int) -> Sequence[Tensor]:
             if opens:
@@ -401,12 +401,14 @@ class SegmentRecurrence(SequenceModel):
         value: Tensor,
         start: int | Tensor,
         mask: Tensor,
+        first: int = 0,
     ) -> Tensor:
         return self._attention(layer).attend(
             query,
             key,
             value,
             start=start,
+            first=first,
             positions=self.positions,
             content_bias_HE=self.content_bias_HE,
             position_bias_HE=self.position_bias_HE,
