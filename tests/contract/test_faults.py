@@ -17,6 +17,7 @@ from retain.models import gtrxl_recurrent
 from retain.models.decision_transformer import DecisionTransformer
 from retain.models.rate import RATE
 from retain.nn.ponder import Ponder
+from retain.nn.segment_mask import SegmentMask
 from retain.nn.segment_state import Work
 from retain.nn.segments import SegmentRecurrence
 from retain.nn.window import Window
@@ -106,14 +107,15 @@ def _unread_tokens_dropped(
 
 
 def _oldest_cache_entry_ignored(patch: pytest.MonkeyPatch) -> None:
-    honest = SegmentRecurrence._with_empty_cache
+    honest = SegmentMask._without_empty
 
-    def with_empty_cache(self: Any, mask: Tensor, work: Any) -> Tensor:
-        mask = honest(self, mask, work).clone()
-        mask[..., 0] = -torch.inf
+    def without_empty(self: Any, mask: Tensor, filled_B: Tensor, first: int) -> Tensor:
+        mask = honest(self, mask, filled_B, first).clone()
+        if first == 0:
+            mask[..., 0] = -torch.inf
         return mask
 
-    patch.setattr(SegmentRecurrence, "_with_empty_cache", with_empty_cache)
+    patch.setattr(SegmentMask, "_without_empty", without_empty)
 
 
 def _layers(wrong: Callable[[Any, Tensor, Callable[[Tensor], Any]], Any]) -> Fault:
@@ -149,14 +151,13 @@ def _cache_of_the_layer_below_in_whole_segments(
 
 
 def _read_tokens_see_the_segment(patch: pytest.MonkeyPatch) -> None:
-    honest = SegmentRecurrence._segment_mask
+    honest = SegmentMask.__init__
 
-    def mask(self: Any) -> Tensor:
-        mask = honest(self)
-        mask[: self.num_memory_tokens, self.first_token : self.buffer_length] = 0.0
-        return mask
+    def made(self: Any, cached: int, tokens: int, segment: int) -> None:
+        honest(self, cached, tokens, segment)
+        self.whole[:tokens, cached + tokens : cached + tokens + segment] = 0.0
 
-    patch.setattr(SegmentRecurrence, "_segment_mask", mask)
+    patch.setattr(SegmentMask, "__init__", made)
 
 
 def _always_in_place(patch: pytest.MonkeyPatch) -> None:

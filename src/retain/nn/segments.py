@@ -20,7 +20,6 @@ of the valve's carry.
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -35,6 +34,7 @@ from retain.nn.blocks import Block
 from retain.nn.positions import Positions
 from retain.nn.segment_config import SegmentConfig as SegmentConfig
 from retain.nn.segment_config import check_sizes
+from retain.nn.segment_mask import SegmentMask
 from retain.nn.segment_state import SegmentState, Work
 
 KEPT = ("keys", "values")
@@ -100,8 +100,7 @@ class SegmentRecurrence(SequenceModel):
             for _ in range(config.num_layers)
         )
         self.dropout = nn.Dropout(config.dropout)
-        self.segment_mask: Tensor
-        self.register_buffer("segment_mask", self._segment_mask(), persistent=False)
+        self.mask = SegmentMask(cache_length, num_memory_tokens, self.segment_length)
 
     @abstractmethod
     def first_memory(self) -> Tensor:
@@ -220,13 +219,11 @@ class SegmentRecurrence(SequenceModel):
         length = x_BLD.shape[1]
         opens, closes = clock == 0, clock + length == self.segment_length
         # Places of the cache that no row has filled yet are left out.
-        first = self._first_filled(work)
+        first = self.mask.first_filled(work.hidden_length_B)
         sequence = torch.cat([*[memory] * opens, x_BLD, *[memory] * closes], dim=1)
         start = cached if opens else self.first_token + clock
         stop = start + sequence.shape[1]
-        mask = self._with_empty_cache(
-            self.segment_mask[start - cached : stop - cached, first:stop], work, first
-        )
+        mask = self.mask.at_one_place(start, stop, first, work.hidden_length_B)
 
         def attend(layer: int, normed_BLD: Tensor) -> Tensor:
             query, *new = self._attention(layer).project(normed_BLD)
@@ -273,16 +270,6 @@ class SegmentRecurrence(SequenceModel):
                 )
         return y.narrow(1, tokens * opens, length)
 
-    def _segment_mask(self) -> Tensor:
-        """Minus infinity where [read | segment | write] must not see the whole buffer."""
-        tokens, cached, segment = self.num_memory_tokens, self.cache_length, self.segment_length
-        queries = tokens + segment + tokens
-        blocked = torch.ones(queries, cached + queries, dtype=torch.bool).triu(1 + cached)
-        for memory in (slice(0, tokens), slice(tokens + segment, queries)):
-            blocked[memory, cached + memory.start : cached + memory.stop] = False
-            blocked[memory, :cached] = True
-        return _mask(blocked)
-
     # -- rows at different places -----------------------------------------------------------------
 
     def _append(self, x_BLD: Tensor, work: Work, clocks: list[int]) -> Tensor:
@@ -290,11 +277,8 @@ class SegmentRecurrence(SequenceModel):
         self._prime(work, [row for row, c in enumerate(clocks) if c == 0])
         length = x_BLD.shape[1]
         limit = self.first_token + max(clocks) + length
-        columns = torch.arange(limit, device=x_BLD.device)
-        steps = torch.arange(length, device=x_BLD.device)
         start = self.first_token + work.clock_B
-        blocked = (columns > (start[:, None] + steps)[:, :, None])[:, None]
-        mask = self._with_empty_cache(_mask(blocked).to(x_BLD.dtype), work)
+        mask = self.mask.at_many_places(start, length, limit, work.hidden_length_B)
 
         def attend(layer: int, normed_BLD: Tensor) -> Tensor:
             query, key, value = self._attention(layer).project(normed_BLD)
@@ -339,8 +323,7 @@ class SegmentRecurrence(SequenceModel):
             return
         some, put = work.pick(rows), work.put(rows)
         memory, cached = some(work.memory_BMD), self.cache_length
-        columns = torch.arange(self.buffer_length + self.num_memory_tokens, device=memory.device)
-        mask = _mask(columns < cached).to(memory.dtype)
+        mask = self.mask.of_write_tokens()
 
         def attend(layer: int, normed_BLD: Tensor) -> Tensor:
             query, key, value = self._attention(layer).project(normed_BLD)
@@ -420,27 +403,6 @@ class SegmentRecurrence(SequenceModel):
         # it out in the reordered blocks.
         return self._attention(layer).project(self._block(layer).attention_input(hidden_BCD))
 
-    def _first_filled(self, work: Work) -> int:
-        """Returns the first place of the cache that some row has filled; C if there is none."""
-        if self.cache_length == 0:
-            return 0
-        return self.cache_length - int(work.hidden_length_B.max())
-
-    def _with_empty_cache(self, mask: Tensor, work: Work, first: int = 0) -> Tensor:
-        """Adds to a mask of the buffer from `first` on the places that hold nothing yet."""
-        if first == self.cache_length:
-            return mask
-        columns = torch.arange(first, first + mask.shape[-1], device=mask.device)
-        empty = self.cache_length - work.hidden_length_B
-        empty_BS = (columns < empty[:, None])[:, None, None]
-        return mask.masked_fill(empty_BS, -math.inf)
-
 
 def _after(columns: list[int], at: int) -> list[int]:
     return [column for column in columns if column > at][:1]
-
-
-def _mask(blocked: Tensor) -> Tensor:
-    """Minus infinity where true, else 0."""
-    zeros = torch.zeros(blocked.shape, device=blocked.device)
-    return zeros.masked_fill(blocked, -math.inf)
