@@ -208,12 +208,18 @@ def online_speed_table() -> str:
 
 
 def as_published_table() -> str:
-    """Memory length 13 in the published way: an update after each single episode."""
-    rows = ["| model | return after 10,000 episodes and as many updates |", "|---|---:|"]
+    """Memory length in the published way: an update after each single episode."""
+    lengths = memory_chain.PUBLISHED_LENGTHS
+    heads = [f"return, length {length}" for length in lengths]
+    rows = [f"| model | {' | '.join(heads)} |", f"|---|{'---:|' * len(heads)}"]
     for model in memory_chain.AS_PUBLISHED:
-        key = memory_chain.as_published(model).key
-        files = sorted((RESULTS / memory_chain.SUITE).glob(f"{key}-seed*.json"))
-        rows.append(f"| `{model}` | {_cell(map(load_json, files), _return)} |")
+        cells = []
+        for length in lengths:
+            key = memory_chain.as_published(length, model).key
+            files = sorted((RESULTS / memory_chain.SUITE).glob(f"{key}-seed*.json"))
+            cells.append(_cell(map(load_json, files), _return))
+        rows.append(f"| `{model}` | {' | '.join(cells)} |")
+    rows += ["", "After 10,000 episodes and as many updates, mean ± standard error (number of runs)."]
     return "\n".join(rows)
 
 
