@@ -219,7 +219,7 @@ def as_published_table() -> str:
             files = sorted((RESULTS / memory_chain.SUITE).glob(f"{key}-seed*.json"))
             cells.append(_cell(map(load_json, files), _return))
         rows.append(f"| `{model}` | {' | '.join(cells)} |")
-    rows += ["", "After 10,000 episodes and as many updates, mean ± standard error (number of runs)."]
+    rows += ["", "After 10,000 episodes and as many updates: mean ± standard error (runs)."]
     return "\n".join(rows)
 
 
