@@ -80,9 +80,8 @@ class SegmentMask(nn.Module):
         return self._without_empty(_mask(blocked).to(self.whole.dtype), filled_B, 0)
 
     def of_write_tokens(self) -> Tensor:
-        """Returns the mask of write tokens, which see all but the cache, [S]."""
-        columns = torch.arange(self.whole.shape[1], device=self.whole.device)
-        return _mask(columns < self.cache_length).to(self.whole.dtype)
+        """Returns the mask of write tokens, which see all but the cache, [S]; M must not be 0."""
+        return self.whole[-1]
 
     def _without_empty(self, mask: Tensor, filled_B: Tensor, first: int) -> Tensor:
         """Takes away the places of the cache that hold nothing yet; the mask begins at `first`."""

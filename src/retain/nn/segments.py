@@ -323,12 +323,12 @@ class SegmentRecurrence(SequenceModel):
             return
         some, put = work.pick(rows), work.put(rows)
         memory, cached = some(work.memory_BMD), self.cache_length
-        mask = self.mask.of_write_tokens()
 
         def attend(layer: int, normed_BLD: Tensor) -> Tensor:
             query, key, value = self._attention(layer).project(normed_BLD)
             key = torch.cat([some(work.keys[layer]), key], dim=2)
             value = torch.cat([some(work.values[layer]), value], dim=2)
+            mask = self.mask.of_write_tokens()
             return self._attend(layer, query, key, value, self.buffer_length, mask)
 
         written, inputs = memory, [memory] * self.config.num_layers

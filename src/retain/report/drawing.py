@@ -158,7 +158,13 @@ def _width(a: float, b: float) -> float:
 
 
 def heat_panel(
-    axes: Axes, grid: np.ndarray, texts: Sequence[Sequence[str]], *, low: float, high: float
+    axes: Axes,
+    grid: np.ndarray,
+    texts: Sequence[Sequence[str]],
+    *,
+    low: float,
+    high: float,
+    bold: Callable[[int, int], bool] = lambda row, column: False,
 ) -> AxesImage:
     """Paints a table of numbers, with a text in each cell that has one.
 
@@ -168,6 +174,7 @@ def heat_panel(
         texts: What is written in the cells.
         low: The number of the darkest colour.
         high: The number of the lightest.
+        bold: Whether the text of a cell, by row and column, is in bold.
 
     Returns:
         The image, for a colour bar.
@@ -189,6 +196,7 @@ def heat_panel(
         dark = 0.299 * r + 0.587 * g + 0.114 * b < 0.5
         text = axes.text(j, i, texts[i][j], ha="center", va="center", fontsize=9.5)
         text.set_color("white" if dark else "#111111")
+        text.set_fontweight("bold" if bold(i, j) else "normal")
     return image
 
 

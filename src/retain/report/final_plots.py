@@ -190,9 +190,11 @@ def score_grid(
         RunError: If the file cannot be written.
     """
     columns: dict[str, dict[str, Point]] = {}
-    environments = dict.fromkeys(str(environment_of(result)["id"]) for result in results)
-    for environment in environments or [""]:
-        own = [r for r in results if environment_of(r)["id"] == environment]
+    runs: dict[str, list[Result]] = {}
+    for result in results:
+        runs.setdefault(environment_of(result)["id"], []).append(result)
+    # Where there are no results, `by_setting` says so.
+    for environment, own in (runs or {"": []}).items():
         points, settings, kind = by_setting(own, metric, group)
         for name in settings:
             found = {point.label: point for point in points if point.value == name}

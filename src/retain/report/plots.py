@@ -241,13 +241,11 @@ def length_heatmap(
         panels = figure.subplots(lines, columns, squeeze=False, sharey=True).flatten()
         for place, (panel, (recipe, grid)) in enumerate(zip(panels, grids.items(), strict=False)):
             texts = [[f"{mean:.2f}" for mean in row] for row in grid]
-            image = drawing.heat_panel(panel, grid, texts, low=low, high=high)
+            image = drawing.heat_panel(
+                panel, grid, texts, low=low, high=high, bold=lambda i, j: trained[i] == tested[j]
+            )
             panel.set_xticks(range(len(tested)), [number(value) for value in tested])
             panel.set_yticks(range(len(trained)), [number(value) for value in trained])
-            for text in panel.texts:
-                column, row = text.get_position()
-                if trained[int(row)] == tested[int(column)]:
-                    text.set_fontweight("bold")
             panel.set_title(recipe, fontsize=11, fontweight="normal" if title else "bold")
             if place + columns >= len(recipes):
                 panel.set_xlabel(f"Tested: {parameter.lower()}")
