@@ -233,6 +233,26 @@ def test_online_settings_that_do_not_fit(
     assert not any((here / "made").rglob("*")), "something was left"
 
 
+@pytest.mark.parametrize(
+    ("recipe", "flags", "match"),
+    [
+        ("gymnasium/dqn", ["--env", "CartPole-v9"], "unknown environment 'CartPole-v9'; did you"),
+        ("gymnasium/dqn", ["--option", "gravity"], "--option gravity is not of the form NAME="),
+        ("gymnasium/dqn", ["--option", "corridor=3"], "CartPole-v1 has no option 'corridor'"),
+        ("gymnasium/a2c", ["--env", "retain/TMaze-v0"], "give --steps NUMBER, from which the"),
+        ("gymnasium/sac_discrete", ["--steps=0"], "steps must be at least 1, not 0"),
+        ("gymnasium/sac_discrete", ["--env", "Pendulum-v1"], "needs discrete actions, but"),
+        ("minari/sequence_policy", [], "minari/sequence_policy needs --dataset ID; `retain list"),
+        ("minari/sequence_policy", ["--dataset", "no/thing-v0"], "no dataset 'no/thing-v0'"),
+    ],
+)
+def test_tasks_of_ones_own_that_cannot_be(
+    here: Path, refused: Refused, recipe: str, flags: list[str], match: str
+) -> None:
+    assert match in refused("train", recipe, "--runs", "made", *flags)
+    assert not (here / "made").exists()
+
+
 @pytest.mark.parametrize("agent", ["dqn", "a2c", "sac_discrete"])
 def test_actions_that_are_not_discrete(
     here: Path, refused: Refused, agent: str, monkeypatch: pytest.MonkeyPatch

@@ -14,6 +14,8 @@ import gymnasium as gym
 import pytest
 import tyro
 
+from retain import collection
+
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 PAGES = [ROOT / "README.md", *DOCS]
@@ -60,6 +62,11 @@ def registries(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         del gym.registry[added]
 
 
+def _plural(option: str) -> str:
+    """The flag of `retain evaluate` that takes values of an option."""
+    return f"--{option.replace('_', '-')}s"
+
+
 def parse(typed: list[str]) -> None:
     """Parses what follows `retain`, without doing it."""
     from retain.cli.main import COMMANDS
@@ -72,13 +79,17 @@ def parse(typed: list[str]) -> None:
     assert command in COMMANDS
     module: Any = importlib.import_module(f"retain.cli.{command}")
     if command == "train":
+        if "--dataset" in rest:
+            dataset = rest[rest.index("--dataset") + 1]
+            settings = {"env_id": "CartPole-v1", "policy": "random", "episodes": 2}
+            collection.collect(collection.CollectConfig(**settings, dataset_id=dataset))
         module.parse(rest[0], rest[1:])
     elif command == "evaluate":
-        from retain.recipes import recipe
+        from retain.evaluation import EvaluationConfig
 
-        named = "associative_recall/rate" if "--gaps" in rest else "tmaze/rate"
-        settings = recipe(named).evaluation
-        flag = f"{settings.parameter}s" if {"--corridor-lengths", "--gaps"} & set(rest) else None
+        varied = [name for name in ("corridor_length", "gap", "delay") if _plural(name) in rest]
+        settings = EvaluationConfig(parameter=varied[0] if varied else None)
+        flag = f"{varied[0]}s" if varied else None
         tyro.cli(module._options(settings, flag), args=rest[1:])
     else:
         config = (tyro.conf.PositionalRequiredArgs,) if command == "resume" else ()

@@ -15,7 +15,7 @@ from retain.core.errors import ConfigError, UnknownNameError
 from retain.envs import make
 from retain.evaluation import check_spaces
 from retain.models import MODELS
-from retain.recipes import RECIPES, recipe
+from retain.recipes import RECIPES, memory_chain, memory_rl, recipe
 from retain.recipes.memory_rl import EPISODES
 from retain.recipes.presets import model_config
 from retain.training.config import OnlineRunConfig, config_from_dict, config_to_dict
@@ -24,7 +24,7 @@ from retain.training.preparation import agent_of, start_online
 NAMES = [
     name for name in RECIPES.names()
     if name.split("/")[-1] in ("dqn", "sac_discrete", "a2c")
-    and RECIPES.get(name).__module__.startswith("retain.")
+    and RECIPES.get(name).__module__ in (memory_chain.__name__, memory_rl.__name__)
 ]  # fmt: skip
 OWN_MODELS = [name for name in MODELS.names() if MODELS.get(name).__module__.startswith("retain.")]
 

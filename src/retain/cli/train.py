@@ -11,6 +11,7 @@ import typing
 from pathlib import Path
 from typing import Any
 
+from retain.cli.options import environment_options
 from retain.core.errors import RetainError
 from retain.recipes import RECIPES, recipe
 
@@ -61,8 +62,8 @@ def parse(name: str, arguments: list[str]) -> tuple[Any, Any]:
 
     function = RECIPES.get(name)
     options_type, notes = _options(function)
-    wants_help = "--help" in arguments or "-h" in arguments
-    first = [] if wants_help else arguments
+    first = [argument for argument in arguments if argument not in ("-h", "--help")]
+    wants_help = len(first) < len(arguments)
     if wants_help:
         print(notes + "\n")
     options: Any
@@ -75,12 +76,14 @@ def parse(name: str, arguments: list[str]) -> tuple[Any, Any]:
     )
     own = {"name", "runs", "no_evaluation"}
     chosen = {k: v for k, v in vars(options).items() if k not in own}
+    if "option" in chosen:
+        chosen["option"] = environment_options(chosen["option"])
     config = recipe(name, **chosen)
     read = functools.partial(
         tyro.cli,
         type(config),
         default=config,
-        args=arguments if wants_help else rest,
+        args=["--help"] if wants_help else rest,
         prog=f"retain train {name}",
         description=inspect.getdoc(function),
         config=(tyro.conf.AvoidSubcommands,),
@@ -106,6 +109,8 @@ def _raise_own(ended: BaseException) -> None:
 
 def _options(function: Any) -> tuple[type, str]:
     """A dataclass of the command's options and the recipe's arguments, and a text on them."""
+    import tyro
+
     hints = typing.get_type_hints(function, _recipe_names(function))
     fields: list[tuple[str, Any, Any]] = [
         ("name", str | None, None),
@@ -119,6 +124,10 @@ def _options(function: Any) -> tuple[type, str]:
         "  --no-evaluation      do not evaluate after training",
     ]
     for parameter in inspect.signature(function).parameters.values():
+        if parameter.name == "option":  # of the environment, as `retain collect` takes them
+            fields.append(("option", tyro.conf.UseAppendAction[tuple[str, ...]], ()))
+            lines.append("  --option NAME=VALUE  option of the environment; may be repeated")
+            continue
         fields.append((parameter.name, hints[parameter.name], parameter.default))
         flag = f"--{parameter.name.replace('_', '-')}"
         lines.append(f"  {flag:<20} argument of the recipe (default: {parameter.default})")

@@ -1,4 +1,4 @@
-"""What recipes share; above all the sizes of every model for the online tasks.
+"""What recipes share; above all the sizes of every model for a task.
 
 What a model needs to look back over a whole episode follows from the episode's length: the window
 of those that read one, the cache of those that keep one, and segments of a third of it for those
@@ -25,6 +25,7 @@ def model_config(
     *,
     width: int,
     steps: int,
+    tokens_per_step: int = 1,
     num_layers: int = 1,
     num_heads: int = 1,
     dropout: float | None = None,
@@ -34,7 +35,8 @@ def model_config(
     Args:
         name: The model's name.
         width: Width D.
-        steps: Observations of an episode.
+        steps: Observations of an episode, or of a training sequence.
+        tokens_per_step: Tokens that make a step: one online, three offline.
         num_layers: Layers, of those that have any; RATE, RMT and ELMUR have two.
         num_heads: Attention heads; a divisor of the width.
         dropout: Dropout, of those that have any; None for their default.
@@ -52,7 +54,7 @@ def model_config(
         "num_layers": num_layers,
         "num_heads": num_heads,
         "head_width": width // num_heads,
-        "cache_length": max(100, steps),
+        "cache_length": max(100, steps * tokens_per_step),
         "memory_width": width,
     }
     if dropout is not None:

@@ -1,0 +1,177 @@
+"""Your own task: any Gymnasium environment of discrete actions, any Minari dataset, any model.
+
+Settings that do for a start, with sizes that follow from the task. Whoever wants others has a flag
+for each, or writes a recipe.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from retain.core.errors import ConfigError
+from retain.recipes import RECIPES
+from retain.recipes.presets import check_size, model_config
+
+if TYPE_CHECKING:
+    from retain.agents.online import OnlineAgentConfig
+    from retain.training.config import OnlineRunConfig, RunConfig
+
+Option = int | float | bool | str
+
+#: Longer episodes than this are trained on in parts, offline.
+LONGEST_SEQUENCE = 150
+
+
+@RECIPES.register("gymnasium/dqn")
+def gymnasium_dqn(
+    *,
+    env: str = "CartPole-v1",
+    option: dict[str, Option] | None = None,
+    steps: int | None = None,
+    model: str = "lstm",
+) -> OnlineRunConfig:
+    """Any Gymnasium environment of discrete actions with DQN; `steps`: of the longest episode."""
+    from retain.agents.dqn import DQNConfig
+    from retain.tokens import StepTokenConfig
+
+    tokens = StepTokenConfig(action_width=16, reward_width=16)
+    agent = DQNConfig(tokens=tokens, hidden=(128,), target_rate=0.01)
+    return _online(env, option or {}, steps, model, agent)
+
+
+@RECIPES.register("gymnasium/sac_discrete")
+def gymnasium_sac_discrete(
+    *,
+    env: str = "CartPole-v1",
+    option: dict[str, Option] | None = None,
+    steps: int | None = None,
+    model: str = "lstm",
+) -> OnlineRunConfig:
+    """The same with SAC-Discrete, whose temperature is learned."""
+    from retain.agents.sac_discrete import SACDiscreteConfig
+    from retain.tokens import StepTokenConfig
+
+    tokens = StepTokenConfig(action_width=16, reward_width=16)
+    agent = SACDiscreteConfig(
+        tokens=tokens, hidden=(128,), target_rate=0.01, learn_temperature=True, target_entropy=0.3
+    )
+    return _online(env, option or {}, steps, model, agent)
+
+
+@RECIPES.register("gymnasium/a2c")
+def gymnasium_a2c(
+    *,
+    env: str = "CartPole-v1",
+    option: dict[str, Option] | None = None,
+    steps: int | None = None,
+    model: str = "lstm",
+) -> OnlineRunConfig:
+    """The same with A2C, an update for each sixteen whole episodes."""
+    from retain.agents.a2c import A2CConfig
+    from retain.tokens import StepTokenConfig
+
+    tokens = StepTokenConfig(action_width=16, reward_width=16)
+    # Whole episodes, for the gradient to go back to what is to be remembered.
+    agent = A2CConfig(tokens=tokens, hidden=(128,), normalize="batch", entropy_weight=0.01)
+    return _online(env, option or {}, steps, model, agent)
+
+
+@RECIPES.register("minari/sequence_policy")
+def minari_sequence_policy(
+    *,
+    dataset: str | None = None,
+    env: str | None = None,
+    steps: int | None = None,
+    model: str = "rate",
+) -> RunConfig:
+    """Any Minari dataset, offline; `steps`: of a training sequence, by default a whole episode."""
+    from retain.agents.sequence_policy import SequencePolicyConfig
+    from retain.data.store import dataset_info
+    from retain.evaluation import EnvironmentConfig, EvaluationConfig
+    from retain.training.config import DataConfig, RunConfig, TrainConfig
+
+    if dataset is None:
+        raise ConfigError(
+            "minari/sequence_policy needs --dataset ID; `retain list datasets` has those there are"
+        )
+    info = dataset_info(dataset)
+    kwargs = info.env_kwargs if env is None else {}
+    env = info.env_id if env is None else env
+    if env is None:
+        raise ConfigError(f"dataset '{dataset}' names no environment to act in; give --env ID")
+    if steps is None:
+        steps = min(info.max_length, LONGEST_SEQUENCE)
+    check_size("steps", steps)
+    settings = model_config(
+        model, width=64, steps=steps, tokens_per_step=3, num_layers=2, num_heads=4, dropout=0.0
+    )
+    return RunConfig(
+        recipe=f"{dataset}/{model}",
+        environment=EnvironmentConfig(id=env, kwargs=kwargs),
+        data=DataConfig(
+            dataset=dataset,
+            num_segments=-(-steps // settings.context_length),
+            start="episode" if info.max_length <= steps else "random",
+        ),
+        model=settings,
+        agent=SequencePolicyConfig(
+            target_return=info.max_return,
+            return_scale=max(1.0, abs(info.max_return), abs(info.min_return)),
+        ),
+        train=TrainConfig(
+            updates=2000, batch_size=32, schedule="cosine", evaluate_every=500, num_threads=1
+        ),
+        evaluation=EvaluationConfig(parameter=_varied(kwargs)),
+    )
+
+
+def _online(
+    env: str,
+    options: dict[str, Option],
+    steps: int | None,
+    model: str,
+    agent: OnlineAgentConfig,
+) -> OnlineRunConfig:
+    from retain.evaluation import EnvironmentConfig, EvaluationConfig
+    from retain.training.config import OnlineRunConfig, OnlineTrainConfig
+
+    for name, value in options.items():
+        if not isinstance(value, int | float | bool | str):
+            raise ConfigError(f"option {name} must be a number, a text, true or false, not {value}")
+    steps = _longest_episode(env, options) if steps is None else steps
+    check_size("steps", steps)
+    return OnlineRunConfig(
+        recipe=f"{env.rpartition(':')[2]}/{agent.registered_name}",
+        environment=EnvironmentConfig(id=env, kwargs=options),
+        model=model_config(model, width=64, steps=steps + 1, num_heads=4, dropout=0.0),
+        agent=agent,
+        train=OnlineTrainConfig(
+            env_steps=100_000,
+            episodes=None,
+            batch_size=32,
+            updates_per_step=0.05,
+            learning_rate=1e-3,
+            gradient_clip=1.0,
+            num_threads=1,
+        ),
+        evaluation=EvaluationConfig(parameter=_varied(options)),
+    )
+
+
+def _longest_episode(env: str, options: dict[str, Option]) -> int:
+    """The steps after which Gymnasium, or the environment's own option, cuts an episode."""
+    from retain.envs import find_spec
+
+    limit = options.get("max_episode_steps", find_spec(env).max_episode_steps)
+    if type(limit) is not int:
+        raise ConfigError(
+            f"how long the episodes of {env} can be is not known; give --steps NUMBER, from which "
+            "the sizes of the model follow"
+        )
+    return limit
+
+
+def _varied(options: dict[str, Option]) -> str | None:
+    """The option that evaluations may set to other values: the first that is a whole number."""
+    numbers = (name for name, value in options.items() if type(value) is int)
+    return next((name for name in numbers if name != "max_episode_steps"), None)

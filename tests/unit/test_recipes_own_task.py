@@ -1,0 +1,154 @@
+"""Recipes for a task of one's own: an environment by its id, or a dataset."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from retain import api
+from retain.collection import CollectConfig, collect
+from retain.core.errors import ConfigError, DatasetError, UnknownNameError
+from retain.data.store import Episode, dataset_info, write_dataset
+from retain.models import MODELS
+from retain.recipes import RECIPES, recipe
+from retain.training.config import OnlineRunConfig, RunConfig, config_from_dict, config_to_dict
+from retain.training.preparation import start, start_online
+from retain.training.runs import default_name
+
+ONLINE = [name for name in RECIPES.names() if name.startswith("gymnasium/")]
+OWN_MODELS = [name for name in MODELS.names() if MODELS.get(name).__module__.startswith("retain.")]
+
+
+def online(name: str, **arguments: Any) -> OnlineRunConfig:
+    config = recipe(name, **arguments)
+    assert isinstance(config, OnlineRunConfig)
+    return config
+
+
+def offline(**arguments: Any) -> RunConfig:
+    config = recipe("minari/sequence_policy", **arguments)
+    assert isinstance(config, RunConfig)
+    return config
+
+
+@pytest.fixture(scope="module")
+def dataset() -> str:
+    settings = CollectConfig(
+        env_id="CartPole-v1", env_kwargs={"max_episode_steps": 12}, policy="random",
+        episodes=20, num_envs=10, dataset_id="tests/own-task-v0",
+    )  # fmt: skip
+    return collect(settings)
+
+
+def test_there_is_one_for_each_agent_that_acts() -> None:
+    assert ONLINE == ["gymnasium/a2c", "gymnasium/dqn", "gymnasium/sac_discrete"]
+
+
+@pytest.mark.parametrize("model", OWN_MODELS)
+@pytest.mark.parametrize("name", ONLINE)
+def test_every_model_and_agent_learns_in_an_environment(
+    name: str, model: str, tmp_path: Path
+) -> None:
+    config = online(name, model=model, option={"max_episode_steps": 9})
+    assert config_from_dict(json.loads(json.dumps(config_to_dict(config)))) == config
+    train = replace(config.train, env_steps=40, num_envs=2, batch_size=2, evaluate_every=None)
+    train = replace(train, random_episodes=2, tensorboard=False)
+    run = api.train(replace(config, train=train), runs=tmp_path, final_evaluation=False)
+    assert run.name == f"CartPole-v1-{name.split('/')[1]}-9-{model}-seed0"
+    assert run.results()["training"]["updates"] > 0
+    assert run.results()["training"]["length"] <= 9
+
+
+def test_sizes_follow_from_the_longest_episode() -> None:
+    def window(**arguments: Any) -> int:
+        return online("gymnasium/dqn", model="gpt2", **arguments).model.context_length
+
+    assert window() == 501  # Gymnasium's own limit of CartPole, and the observation after it
+    assert window(option={"max_episode_steps": 30}) == 31
+    assert window(steps=12) == 13
+    assert online("gymnasium/dqn", model="rate", steps=29).model.context_length == 10
+    for name in ONLINE:
+        with pytest.raises(ConfigError, match="TMaze-v0 can be is not known; give --steps NUMBER"):
+            recipe(name, env="retain/TMaze-v0")
+        with pytest.raises(ConfigError, match="steps must be at least 1, not 0"):
+            recipe(name, steps=0)
+
+
+def test_options_go_to_the_environment_and_one_can_be_varied(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"max_episode_steps": 40, "balanced_goals": True}
+    config = online("gymnasium/dqn", env="retain/TMaze-v0", option=options, steps=4)
+    assert config.environment.kwargs == options
+    assert config.evaluation.parameter is None
+    options = {"balanced_goals": True, "corridor_length": 3}
+    config = online("gymnasium/dqn", env="retain/TMaze-v0", option=options, steps=4)
+    assert config.evaluation.parameter == "corridor_length"
+    assert default_name(config) == "retain-TMaze-v0-dqn-3-lstm-seed0"
+    start_online(config, tmp_path / "run")
+
+
+def test_an_option_that_a_run_cannot_keep_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"option sizes must be a number, .* not \[3, 4\]"):
+        online("gymnasium/dqn", option={"max_episode_steps": 9, "sizes": [3, 4]})
+
+
+def test_an_environment_in_a_module_is_named_without_it() -> None:
+    config = online("gymnasium/a2c", env="retain.envs:retain/PassiveTMaze-v0", steps=51)
+    assert config.environment.id == "retain.envs:retain/PassiveTMaze-v0"
+    assert config.recipe == "retain/PassiveTMaze-v0/a2c"
+
+
+@pytest.mark.parametrize("name", ONLINE)
+def test_an_environment_that_cannot_be_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match="unknown environment 'CartPole-v9'; did you mean"):
+        recipe(name, env="CartPole-v9")
+    with pytest.raises(ConfigError, match="needs discrete actions"):
+        start_online(online(name, env="Pendulum-v1"), tmp_path / "run")
+
+
+@pytest.mark.parametrize("model", OWN_MODELS)
+def test_every_model_learns_from_a_dataset(model: str, dataset: str, tmp_path: Path) -> None:
+    config = offline(dataset=dataset, model=model)
+    longest = dataset_info(dataset).max_length
+    steps = config.model.context_length * config.data.num_segments
+    assert longest <= steps < longest + 3
+    assert config_from_dict(json.loads(json.dumps(config_to_dict(config)))) == config
+    train = replace(config.train, updates=1, evaluate_every=None, tensorboard=False, batch_size=2)
+    run = api.train(replace(config, train=train), runs=tmp_path, final_evaluation=False)
+    assert run.name == f"tests-own-task-v0-{model}-seed0"
+    assert run.results()["training"]["updates"] == 1
+
+
+def test_the_dataset_says_where_to_act_and_what_to_ask_for(dataset: str, tmp_path: Path) -> None:
+    info = dataset_info(dataset)
+    config = offline(dataset=dataset)
+    assert (config.environment.id, config.data.start) == ("CartPole-v1", "episode")
+    assert config.environment.kwargs == {"max_episode_steps": 12}
+    assert config.agent.target_return == config.agent.return_scale == info.max_return
+    parts = offline(dataset=dataset, steps=6, env="retain/TMaze-v0")
+    assert (parts.data.start, parts.data.num_segments) == ("random", 3)
+    assert (parts.environment.id, parts.environment.kwargs) == ("retain/TMaze-v0", {})
+    with pytest.raises(ConfigError, match="dataset 'tests/own-task-v0' and retain/TMaze-v0"):
+        start(parts, tmp_path / "run", dataset)
+
+
+def test_a_dataset_that_cannot_be_is_refused(dataset: str) -> None:
+    with pytest.raises(ConfigError, match="needs --dataset ID; `retain list datasets` has those"):
+        offline()
+    with pytest.raises(DatasetError, match="tests/own-taks-v0"):
+        offline(dataset="tests/own-taks-v0")
+    with pytest.raises(ConfigError, match="steps must be at least 1, not -3"):
+        offline(dataset=dataset, steps=-3)
+    episode = Episode(np.zeros((4, 2), np.float32), np.zeros(3, np.int64), np.zeros(3), True, False)
+    write_dataset(
+        "tests/nowhere-v0", [episode], env_id=None, description="of no environment",
+        observation_space=gym.spaces.Box(0, 1, (2,)), action_space=gym.spaces.Discrete(2),
+    )  # fmt: skip
+    with pytest.raises(ConfigError, match="names no environment to act in; give --env ID"):
+        offline(dataset="tests/nowhere-v0")
+    assert offline(dataset="tests/nowhere-v0", env="CartPole-v1").environment.id == "CartPole-v1"
