@@ -158,6 +158,10 @@ def test_tasks_of_ones_own_by_the_commands(
     run = Path("runs/tests-mine-v0-gtrxl-seed0")
     assert main(["evaluate", str(run), "--corridor-lengths", "4", "--episodes", "2"]) == 0
     assert [r["value"] for r in evaluations(run)] == [None, 4]
+    for recipe_name in ("gymnasium/dqn", "minari/sequence_policy"):
+        assert main(["info", recipe_name]) == 0
+        output = capsys.readouterr().out
+        assert "CartPole-v1" in output or "needs --dataset ID" in output
 
 
 def test_evaluate_prints_a_table_and_writes_json(

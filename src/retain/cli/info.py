@@ -12,7 +12,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from retain.core.errors import UnknownNameError
+from retain.core.errors import ConfigError, UnknownNameError
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -116,7 +116,12 @@ def _show_recipe(name: str, console: Console) -> None:
     from retain.recipes import RECIPES, recipe
 
     console.print(f"[bold]{name}[/bold]: {inspect.getdoc(RECIPES.get(name))}")
-    console.print_json(data=to_dict(recipe(name)))
+    try:
+        config = recipe(name)
+    except ConfigError as error:  # it has no defaults without an argument
+        console.print(str(error))
+    else:
+        console.print_json(data=to_dict(config))
 
 
 def _show_part(part: Any, name: str, console: Console) -> None:

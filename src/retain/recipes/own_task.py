@@ -47,11 +47,12 @@ def gymnasium_sac_discrete(
     steps: int | None = None,
     model: str = "lstm",
 ) -> OnlineRunConfig:
-    """The same with SAC-Discrete, whose temperature is learned."""
+    """Any Gymnasium environment of discrete actions with SAC-Discrete; `steps` as for DQN."""
     from retain.agents.sac_discrete import SACDiscreteConfig
     from retain.tokens import StepTokenConfig
 
     tokens = StepTokenConfig(action_width=16, reward_width=16)
+    # How much the entropy should weigh depends on the rewards, so it is learned.
     agent = SACDiscreteConfig(
         tokens=tokens, hidden=(128,), target_rate=0.01, learn_temperature=True, target_entropy=0.3
     )
@@ -66,7 +67,7 @@ def gymnasium_a2c(
     steps: int | None = None,
     model: str = "lstm",
 ) -> OnlineRunConfig:
-    """The same with A2C, an update for each sixteen whole episodes."""
+    """Any Gymnasium environment of discrete actions with A2C; `steps` as for DQN."""
     from retain.agents.a2c import A2CConfig
     from retain.tokens import StepTokenConfig
 
