@@ -6,7 +6,7 @@ for each, or writes a recipe.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from retain.core.errors import ConfigError
 from retain.recipes import RECIPES
@@ -21,60 +21,38 @@ Option = int | float | bool | str
 #: Longer episodes than this are trained on in parts, offline.
 LONGEST_SEQUENCE = 150
 
-
-@RECIPES.register("gymnasium/dqn")
-def gymnasium_dqn(
-    *,
-    env: str = "CartPole-v1",
-    option: dict[str, Option] | None = None,
-    steps: int | None = None,
-    model: str = "lstm",
-) -> OnlineRunConfig:
-    """Any Gymnasium environment of discrete actions with DQN; `steps`: of the longest episode."""
-    from retain.agents.dqn import DQNConfig
-    from retain.tokens import StepTokenConfig
-
-    tokens = StepTokenConfig(action_width=16, reward_width=16)
-    agent = DQNConfig(tokens=tokens, hidden=(128,), target_rate=0.01)
-    return _online(env, option or {}, steps, model, agent)
-
-
-@RECIPES.register("gymnasium/sac_discrete")
-def gymnasium_sac_discrete(
-    *,
-    env: str = "CartPole-v1",
-    option: dict[str, Option] | None = None,
-    steps: int | None = None,
-    model: str = "lstm",
-) -> OnlineRunConfig:
-    """Any Gymnasium environment of discrete actions with SAC-Discrete; `steps` as for DQN."""
-    from retain.agents.sac_discrete import SACDiscreteConfig
-    from retain.tokens import StepTokenConfig
-
-    tokens = StepTokenConfig(action_width=16, reward_width=16)
+#: What each agent that acts begins with, besides what all have.
+AGENT_SETTINGS: dict[str, dict[str, Any]] = {
+    "dqn": {"target_rate": 0.01},
     # How much the entropy should weigh depends on the rewards, so it is learned.
-    agent = SACDiscreteConfig(
-        tokens=tokens, hidden=(128,), target_rate=0.01, learn_temperature=True, target_entropy=0.3
-    )
-    return _online(env, option or {}, steps, model, agent)
-
-
-@RECIPES.register("gymnasium/a2c")
-def gymnasium_a2c(
-    *,
-    env: str = "CartPole-v1",
-    option: dict[str, Option] | None = None,
-    steps: int | None = None,
-    model: str = "lstm",
-) -> OnlineRunConfig:
-    """Any Gymnasium environment of discrete actions with A2C; `steps` as for DQN."""
-    from retain.agents.a2c import A2CConfig
-    from retain.tokens import StepTokenConfig
-
-    tokens = StepTokenConfig(action_width=16, reward_width=16)
+    "sac_discrete": {"target_rate": 0.01, "learn_temperature": True, "target_entropy": 0.3},
     # Whole episodes, for the gradient to go back to what is to be remembered.
-    agent = A2CConfig(tokens=tokens, hidden=(128,), normalize="batch", entropy_weight=0.01)
-    return _online(env, option or {}, steps, model, agent)
+    "a2c": {"normalize": "batch", "entropy_weight": 0.01},
+}
+
+
+def _register(agent: str, title: str) -> None:
+    """Registers the recipe of an agent that learns by acting."""
+
+    def gymnasium(
+        *,
+        env: str = "CartPole-v1",
+        option: dict[str, Option] | None = None,
+        steps: int | None = None,
+        model: str = "lstm",
+    ) -> OnlineRunConfig:
+        return _online(agent, env, option or {}, steps, model)
+
+    gymnasium.__doc__ = (
+        f"Any Gymnasium environment of discrete actions with {title}; `steps`: of the longest "
+        "episode."
+    )
+    RECIPES.register(f"gymnasium/{agent}")(gymnasium)
+
+
+_register("dqn", "DQN")
+_register("sac_discrete", "SAC-Discrete")
+_register("a2c", "A2C")
 
 
 @RECIPES.register("minari/sequence_policy")
@@ -127,13 +105,11 @@ def minari_sequence_policy(
 
 
 def _online(
-    env: str,
-    options: dict[str, Option],
-    steps: int | None,
-    model: str,
-    agent: OnlineAgentConfig,
+    agent: str, env: str, options: dict[str, Option], steps: int | None, model: str
 ) -> OnlineRunConfig:
+    from retain.agents import AGENTS
     from retain.evaluation import EnvironmentConfig, EvaluationConfig
+    from retain.tokens import StepTokenConfig
     from retain.training.config import OnlineRunConfig, OnlineTrainConfig
 
     for name, value in options.items():
@@ -141,11 +117,13 @@ def _online(
             raise ConfigError(f"option {name} must be a number, a text, true or false, not {value}")
     steps = _longest_episode(env, options) if steps is None else steps
     check_size("steps", steps)
+    tokens = StepTokenConfig(action_width=16, reward_width=16)
+    config_class = cast("type[OnlineAgentConfig]", AGENTS.get(agent).Config)
     return OnlineRunConfig(
-        recipe=f"{env.rpartition(':')[2]}/{agent.registered_name}",
+        recipe=f"{env.rpartition(':')[2]}/{agent}",
         environment=EnvironmentConfig(id=env, kwargs=options),
         model=model_config(model, width=64, steps=steps + 1, num_heads=4, dropout=0.0),
-        agent=agent,
+        agent=config_class(tokens=tokens, hidden=(128,), **AGENT_SETTINGS[agent]),
         train=OnlineTrainConfig(
             env_steps=100_000,
             episodes=None,
