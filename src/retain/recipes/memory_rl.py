@@ -138,7 +138,7 @@ def _pixels(
             episodes=4_000,
             num_envs=16,
             batch_size=16,
-            updates_per_step=0.03,
+            updates_per_step=0.06,
             learning_rate=1e-3,
             gradient_clip=1.0,
             evaluate_every=500 * steps,
