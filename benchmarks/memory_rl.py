@@ -3,8 +3,9 @@
     python benchmarks/memory_rl.py
 
 DQN on the T-Mazes and SAC-Discrete on the pixel tasks, with an LSTM and with GPT-2, by the recipes'
-short budgets: at most 10,000 episodes, where the authors play 6,700 to 40,000, and one update for
-fifty steps instead of for four. A T-Maze run ends once 100 episodes bring 0.995 on average.
+short budgets: 4,000 to 10,000 episodes (40,000 on the active T-Maze), where the authors play 6,700
+to 40,000, and one update for fifty steps (for seventeen on the pixel tasks) instead of for four. A
+T-Maze run ends once 100 episodes bring 0.995 on average.
 """
 
 from __future__ import annotations

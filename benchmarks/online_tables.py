@@ -136,7 +136,7 @@ def draw_curves(figures: Path) -> None:
         if files:
             learning_curves(
                 files,
-                "eval/return" if "tmaze" in task else "eval/mean",
+                "eval/return" if "tmaze" in task else "eval/success",
                 figures / f"{task}_{length}.png",
                 x="env_steps",
                 hold=True,

@@ -218,6 +218,9 @@ def test_a_results_file_has_a_curve_too(tmp_path: Path) -> None:
     assert x.tolist() == [100, 200]
     assert y.tolist() == [0.25, 0.75]
     assert series(path, "eval/mean", "updates")[0].tolist() == [5, 9]
+    ends = [{"metric": "success", "mean": 1.0}]
+    path.write_text(json.dumps({"training": {"history": history}, "evaluations": ends}))
+    assert series(path, "eval/success", "updates")[1].tolist() == [0.5, 1.0]
     path.write_text("[]")
     assert load_metrics(path) == []
 

@@ -86,12 +86,15 @@ def load_metrics(path: str | Path) -> list[dict[str, Any]]:
 def _history(path: Path) -> list[dict[str, Any]]:
     """The evaluations in training that a results file keeps, as lines of metrics."""
     found = load_json(path)
-    training = found.get("training") if isinstance(found, dict) else None
+    if not isinstance(found, dict):
+        return []
+    # What the mean is of is said by the evaluation at the end: success, or the return.
+    metric = next((e.get("metric") for e in found.get("evaluations", [])), None) or "mean"
     records = []
-    for entry in (training or {}).get("history", []):
+    for entry in (found.get("training") or {}).get("history", []):
         record = {"step": entry.get("env_steps"), **entry}
         record["eval/return"] = record.pop("return", None)
-        record["eval/mean"] = record.pop("mean", None)
+        record[f"eval/{metric}"] = record.pop("mean", None)
         records.append(record)
     return records
 
