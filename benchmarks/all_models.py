@@ -4,7 +4,7 @@
 
 Every model on five tasks, three seeds each: DQN on the Passive T-Maze, A2C on memory length and
 memory size, SAC-Discrete on Visual Match and Key-to-Door. The tasks are short, so that all of it is
-about three hours on two cores; it can be stopped and gone on with at any time. Memory length and
+three to four hours on two cores; it can be stopped and gone on with at any time. Memory length and
 size are runs of `memory_chain.py`: what one of the two has done, the other takes over.
 """
 
