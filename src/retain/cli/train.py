@@ -76,7 +76,7 @@ def parse(name: str, arguments: list[str]) -> tuple[Any, Any]:
     )
     own = {"name", "runs", "no_evaluation"}
     chosen = {k: v for k, v in vars(options).items() if k not in own}
-    if "option" in chosen:
+    if _takes_options(function):
         chosen["option"] = environment_options(chosen["option"])
     config = recipe(name, **chosen)
     read = functools.partial(
@@ -124,7 +124,7 @@ def _options(function: Any) -> tuple[type, str]:
         "  --no-evaluation      do not evaluate after training",
     ]
     for parameter in inspect.signature(function).parameters.values():
-        if parameter.name == "option":  # of the environment, as `retain collect` takes them
+        if parameter.name == "option" and _takes_options(function):
             fields.append(("option", tyro.conf.UseAppendAction[tuple[str, ...]], ()))
             lines.append("  --option NAME=VALUE  option of the environment; may be repeated")
             continue
@@ -135,6 +135,12 @@ def _options(function: Any) -> tuple[type, str]:
         "Options", [(n, t, dataclasses.field(default=d)) for n, t, d in fields], kw_only=True
     )
     return options, "\n".join(lines)
+
+
+def _takes_options(function: Any) -> bool:
+    """Whether a recipe takes options of an environment, which are typed as for `collect`."""
+    hint = typing.get_type_hints(function, _recipe_names(function)).get("option")
+    return any(typing.get_origin(kind) is dict for kind in (hint, *typing.get_args(hint)))
 
 
 def _recipe_names(function: Any) -> dict[str, Any]:
