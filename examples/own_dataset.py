@@ -6,9 +6,10 @@
 The episodes are those of a clumsy controller of CartPole. Where they come from does not matter:
 logs of a machine would be turned into `EpisodeBuffer`s in the same way.
 
-The same dataset can be used from the command line:
+The same dataset can be used from the command line, with any model:
 
     retain info example/clumsy-cartpole-v0
+    retain train minari/sequence_policy --dataset example/clumsy-cartpole-v0 --model gtrxl
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Your own Gymnasium environment: define it, collect data in it, train on the data, evaluate.
+r"""Your own Gymnasium environment: define it, collect data in it, train on the data, evaluate.
 
     python examples/own_environment.py
     python examples/own_environment.py --delay 30 --updates 1500 --episodes 2000
@@ -10,6 +10,11 @@ the agent, which is asked for a return of 1, need not copy them.
 After a run, the command line can use the same file:
 
     retain --plugin examples/own_environment.py evaluate runs/own-environment --delays 8 40
+
+It can also train an agent by acting, with any model:
+
+    retain --plugin examples/own_environment.py train gymnasium/dqn --model gru \
+        --env example/Recall-v0 --option delay=8 --steps 9
 """
 
 from __future__ import annotations
