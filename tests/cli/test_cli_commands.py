@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import itertools
 import json
+import re
 import runpy
 import sys
 from dataclasses import fields
@@ -16,7 +17,7 @@ from online_runs import online_metrics, online_result, write_run
 from retain import __version__
 from retain.cli.main import COMMANDS, main
 from retain.cli.train import parse
-from retain.recipes import RECIPES, recipe
+from retain.recipes import ARGUMENTS, RECIPES, recipe
 from retain.report.results import load_results
 from tiny_runs import FLAGS, ONLINE_FLAGS, SIZE, assert_same_runs, evaluations, metrics
 
@@ -338,6 +339,21 @@ def test_arguments_of_every_recipe_are_flags(name: str) -> None:
             options, config = parse(name, [flag, str(parameter.default + 2)])
             assert getattr(options, argument) == parameter.default + 2
             assert config == recipe(name, **{argument: parameter.default + 2})
+
+
+def test_every_argument_of_a_recipe_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    own = [name for name in RECIPES.names() if RECIPES.get(name).__module__.startswith("retain.")]
+    known = {
+        argument for name in own for argument in inspect.signature(RECIPES.get(name)).parameters
+    }
+    assert known == set(ARGUMENTS)
+    with pytest.raises(SystemExit):
+        main(["train", "tmaze_items/rate", "--num-hints", "3", "--help"])
+    output = capsys.readouterr().out
+    assert re.search(r"--hint-time +when hints .*: start, random \(default: random\)", output)
+    assert "argument of the recipe (" not in output
+    # The defaults of the fields are those for the arguments that were given.
+    assert re.search(r"--model.num-memory-tokens INT.*?\(default: 5\)", output, re.DOTALL)
 
 
 def test_help_of_the_whole(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from retain.cli.options import environment_options
 from retain.core.errors import RetainError
-from retain.recipes import RECIPES, recipe
+from retain.recipes import ARGUMENTS, RECIPES, recipe
 
 USAGE = """\
 usage: retain train RECIPE [options]
@@ -124,17 +124,24 @@ def _options(function: Any) -> tuple[type, str]:
         "  --no-evaluation      do not evaluate after training",
     ]
     for parameter in inspect.signature(function).parameters.values():
+        kind, default = hints[parameter.name], parameter.default
         if parameter.name == "option" and _takes_options(function):
-            fields.append(("option", tyro.conf.UseAppendAction[tuple[str, ...]], ()))
-            lines.append("  --option NAME=VALUE  option of the environment; may be repeated")
-            continue
-        fields.append((parameter.name, hints[parameter.name], parameter.default))
-        flag = f"--{parameter.name.replace('_', '-')}"
-        lines.append(f"  {flag:<20} argument of the recipe (default: {parameter.default})")
+            kind, default = tyro.conf.UseAppendAction[tuple[str, ...]], ()
+        fields.append((parameter.name, kind, default))
+        lines.append(f"  --{parameter.name.replace('_', '-'):<18} {_meaning(parameter, kind)}")
     options = dataclasses.make_dataclass(
         "Options", [(n, t, dataclasses.field(default=d)) for n, t, d in fields], kw_only=True
     )
     return options, "\n".join(lines)
+
+
+def _meaning(parameter: inspect.Parameter, kind: Any) -> str:
+    """A line on an argument of a recipe: what it is, what it can be, and what it is by default."""
+    text = ARGUMENTS.get(parameter.name, "argument of the recipe")
+    if typing.get_origin(kind) is typing.Literal:
+        text += f": {', '.join(map(str, typing.get_args(kind)))}"
+    # Without a default it follows from other arguments, or is asked for.
+    return text if parameter.default is None else f"{text} (default: {parameter.default})"
 
 
 def _takes_options(function: Any) -> bool:

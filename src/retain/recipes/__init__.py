@@ -19,6 +19,30 @@ if TYPE_CHECKING:
 
 RECIPES: Registry[Callable[..., AnyRunConfig]] = Registry("recipe", __name__)
 
+#: What an argument means, in every recipe that has it; `retain train RECIPE --help` shows it.
+ARGUMENTS = {
+    "bits": "bits to remember",
+    "budget": "episodes and settings",
+    "context_length": "steps of a segment, K",
+    "dataset": "id of a Minari dataset",
+    "distractors": "signals like hints that mean nothing",
+    "env": "Gymnasium id of the environment; module:id imports the module first",
+    "hint_time": "when hints are shown",
+    "length": "steps over which to remember",
+    "lengths": "corridors in the data: of every length, or of whole segments",
+    "model": "the memory; `retain list models`",
+    "noise": "what the corridor shows besides",
+    "num_hints": "hints to remember",
+    "num_keys": "keys that pairs are drawn from",
+    "num_pairs": "pairs to remember",
+    "num_segments": "segments of a training sequence, N",
+    "num_values": "values that a key can have",
+    "option": "option of the environment, NAME=VALUE; may be repeated",
+    "published_size": "also the sizes and rates of the authors' script",
+    "replacements": "items shown again with another value, and the last one counts",
+    "steps": "steps of the longest episode, or of a training sequence",
+}
+
 
 def recipe(name: str, **arguments: Any) -> AnyRunConfig:
     """Returns the configuration that a recipe makes.

@@ -43,10 +43,7 @@ def _register(agent: str, title: str) -> None:
     ) -> OnlineRunConfig:
         return _online(agent, env, option or {}, steps, model)
 
-    gymnasium.__doc__ = (
-        f"Any Gymnasium environment of discrete actions with {title}; `steps`: of the longest "
-        "episode."
-    )
+    gymnasium.__doc__ = f"Any Gymnasium environment of discrete actions with {title}."
     RECIPES.register(f"gymnasium/{agent}")(gymnasium)
 
 
@@ -63,7 +60,7 @@ def minari_sequence_policy(
     steps: int | None = None,
     model: str = "rate",
 ) -> RunConfig:
-    """Any Minari dataset, offline; `steps`: of a training sequence, by default a whole episode."""
+    """Any Minari dataset, offline, in sequences as long as its longest episode."""
     from retain.agents.sequence_policy import SequencePolicyConfig
     from retain.data.store import dataset_info
     from retain.evaluation import EnvironmentConfig, EvaluationConfig
