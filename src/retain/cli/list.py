@@ -25,6 +25,8 @@ class Options:
 def run(arguments: list[str]) -> None:
     """Runs the command."""
     options = tyro.cli(Options, args=arguments, prog="retain list")
+    from rich.table import Table
+
     from retain.cli.display import console
 
     for kind in ("recipes", "models", "agents", "environments", "datasets", "runs"):
@@ -32,8 +34,18 @@ def run(arguments: list[str]) -> None:
             continue
         if options.what == "all":
             console.print(f"[bold]{kind}[/bold]")
-        for name, text in _entries(kind, options.runs):
-            console.print(f"  {name:<28} [dim]{text}[/dim]" if text else f"  {name}")
+        entries = _entries(kind, options.runs)
+        if kind in ("recipes", "models", "agents"):
+            table = Table.grid(padding=(0, 2))  # texts wrap within their column
+            table.add_column(no_wrap=True)
+            table.add_column(style="dim")
+            for name, text in entries:
+                table.add_row(f"  {name}", text)
+            console.print(table)
+            continue
+        for name, text in entries:  # for other programs to read, so a line each
+            line = f"  {name:<28} [dim]{text}[/dim]" if text else f"  {name}"
+            console.print(line, soft_wrap=True)
 
 
 def _entries(kind: str, runs: Path) -> list[tuple[str, str]]:
