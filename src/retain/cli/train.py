@@ -61,7 +61,7 @@ def parse(name: str, arguments: list[str]) -> tuple[Any, Any]:
     import tyro
 
     function = RECIPES.get(name)
-    options_type, notes = _options(function)
+    options_type, notes, typed_as_pairs = _options(function)
     first = [argument for argument in arguments if argument not in ("-h", "--help")]
     wants_help = len(first) < len(arguments)
     if wants_help:
@@ -76,8 +76,7 @@ def parse(name: str, arguments: list[str]) -> tuple[Any, Any]:
     )
     own = {"name", "runs", "no_evaluation"}
     chosen = {k: v for k, v in vars(options).items() if k not in own}
-    if _takes_options(function):
-        chosen["option"] = environment_options(chosen["option"])
+    chosen |= {k: environment_options(chosen[k]) for k in typed_as_pairs}
     config = recipe(name, **chosen)
     read = functools.partial(
         tyro.cli,
@@ -107,8 +106,13 @@ def _raise_own(ended: BaseException) -> None:
         cause = cause.__context__
 
 
-def _options(function: Any) -> tuple[type, str]:
-    """A dataclass of the command's options and the recipe's arguments, and a text on them."""
+def _options(function: Any) -> tuple[type, str, list[str]]:
+    """The command's options and the recipe's arguments, for the parser.
+
+    Returns:
+        A dataclass of them, a text on them, and the names of those that are options of an
+        environment: they are typed NAME=VALUE, as `retain collect` takes them.
+    """
     import tyro
 
     hints = typing.get_type_hints(function, _recipe_names(function))
@@ -123,16 +127,18 @@ def _options(function: Any) -> tuple[type, str]:
         "  --runs FOLDER        folder of all runs (default: runs)",
         "  --no-evaluation      do not evaluate after training",
     ]
+    typed_as_pairs = []
     for parameter in inspect.signature(function).parameters.values():
         kind, default = hints[parameter.name], parameter.default
-        if parameter.name == "option" and _takes_options(function):
+        if any(typing.get_origin(part) is dict for part in (kind, *typing.get_args(kind))):
+            typed_as_pairs.append(parameter.name)
             kind, default = tyro.conf.UseAppendAction[tuple[str, ...]], ()
         fields.append((parameter.name, kind, default))
         lines.append(f"  --{parameter.name.replace('_', '-'):<18} {_meaning(parameter, kind)}")
     options = dataclasses.make_dataclass(
         "Options", [(n, t, dataclasses.field(default=d)) for n, t, d in fields], kw_only=True
     )
-    return options, "\n".join(lines)
+    return options, "\n".join(lines), typed_as_pairs
 
 
 def _meaning(parameter: inspect.Parameter, kind: Any) -> str:
@@ -142,12 +148,6 @@ def _meaning(parameter: inspect.Parameter, kind: Any) -> str:
         text += f": {', '.join(map(str, typing.get_args(kind)))}"
     # Without a default it follows from other arguments, or is asked for.
     return text if parameter.default is None else f"{text} (default: {parameter.default})"
-
-
-def _takes_options(function: Any) -> bool:
-    """Whether a recipe takes options of an environment, which are typed as for `collect`."""
-    hint = typing.get_type_hints(function, _recipe_names(function)).get("option")
-    return any(typing.get_origin(kind) is dict for kind in (hint, *typing.get_args(hint)))
 
 
 def _recipe_names(function: Any) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from retain.recipes import RECIPES
 from retain.recipes.presets import check_size, model_config
 
 if TYPE_CHECKING:
+    from gymnasium.envs.registration import EnvSpec
+
     from retain.agents.online import OnlineAgentConfig
     from retain.training.config import OnlineRunConfig, RunConfig
 
@@ -105,6 +107,7 @@ def _online(
     agent: str, env: str, options: dict[str, Option], steps: int | None, model: str
 ) -> OnlineRunConfig:
     from retain.agents import AGENTS
+    from retain.envs import find_spec
     from retain.evaluation import EnvironmentConfig, EvaluationConfig
     from retain.tokens import StepTokenConfig
     from retain.training.config import OnlineRunConfig, OnlineTrainConfig
@@ -112,12 +115,13 @@ def _online(
     for name, value in options.items():
         if not isinstance(value, int | float | bool | str):
             raise ConfigError(f"option {name} must be a number, a text, true or false, not {value}")
-    steps = _longest_episode(env, options) if steps is None else steps
+    spec = find_spec(env)
+    steps = _longest_episode(spec, options) if steps is None else steps
     check_size("steps", steps)
     tokens = StepTokenConfig(action_width=16, reward_width=16)
     config_class = cast("type[OnlineAgentConfig]", AGENTS.get(agent).Config)
     return OnlineRunConfig(
-        recipe=f"{env.rpartition(':')[2]}/{agent}",
+        recipe=f"{spec.id}/{agent}",
         environment=EnvironmentConfig(id=env, kwargs=options),
         model=model_config(model, width=64, steps=steps + 1, num_heads=4, dropout=0.0),
         agent=config_class(tokens=tokens, hidden=(128,), **AGENT_SETTINGS[agent]),
@@ -134,15 +138,13 @@ def _online(
     )
 
 
-def _longest_episode(env: str, options: dict[str, Option]) -> int:
+def _longest_episode(spec: EnvSpec, options: dict[str, Option]) -> int:
     """The steps after which Gymnasium, or the environment's own option, cuts an episode."""
-    from retain.envs import find_spec
-
-    limit = options.get("max_episode_steps", find_spec(env).max_episode_steps)
+    limit = options.get("max_episode_steps", spec.max_episode_steps)
     if type(limit) is not int:
         raise ConfigError(
-            f"how long the episodes of {env} can be is not known; give --steps NUMBER, from which "
-            "the sizes of the model follow"
+            f"how long the episodes of {spec.id} can be is not known; give --steps NUMBER, from "
+            "which the sizes of the model follow"
         )
     return limit
 
