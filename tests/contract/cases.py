@@ -59,6 +59,7 @@ RECURRENT = [
     Case("default", context_length=5),
     Case("two layers", {"num_layers": 2}, context_length=3),
     Case("another width", {"hidden": 7}, **THREE),
+    Case("long spans", {"chrono": 9}),
     Case("the same width, mapped", {"hidden": WIDTH, "num_layers": 2}, **THREE),
 ]
 WITH_CACHE = [

@@ -127,6 +127,42 @@ def test_weights_start_orthogonal_and_biases_at_zero(name: str):
     assert {tensor.shape for _, tensor in zeros.named_tensors()} == {(4, 2, WIDTH)}
 
 
+@pytest.mark.parametrize(("name", "keeps"), [("lstm", {1: 1, 0: -1}), ("gru", {1: 1})])
+def test_gates_can_start_by_keeping_for_long(name: str, keeps: dict[int, int]):
+    """A unit whose gate keeps a share s of itself forgets in 1 / (1 - s) = 1 + t tokens."""
+    longest = 50
+    model: Any = make(name, num_layers=2, hidden=400, chrono=longest)
+    for layer in range(2):
+        weights = dict(model.network.named_parameters())
+        assert not weights[f"bias_hh_l{layer}"].any()
+        for gate, bias in enumerate(weights[f"bias_ih_l{layer}"].view(-1, 400)):
+            if gate not in keeps:
+                assert not bias.any()
+                continue
+            span = 1 / (1 - torch.sigmoid(keeps[gate] * bias)) - 1
+            assert 1 <= span.min() < 3
+            assert longest - 3 < span.max() <= longest - 1 + 1e-9
+            assert abs(span.mean() - longest / 2) < 3
+    with pytest.raises(ConfigError, match=r"model\.chrono must be at least 3 tokens, not 2"):
+        make(name, chrono=2)
+
+
+@pytest.mark.parametrize("name", NAIVE)
+def test_a_memory_of_long_spans_keeps_its_first_token(name: str):
+    """After as many tokens as were asked for, more of the first one is left than without."""
+    left = []
+    for chrono in (None, 200):
+        torch.manual_seed(0)
+        model: Any = make(name, chrono=chrono)
+        x = torch.randn(1, 200, WIDTH).repeat(2, 1, 1)
+        x[1, 0] += 1.0
+        with torch.no_grad():
+            y, _ = model(x, model.initial_state(2))
+        left.append((y[0, -1] - y[1, -1]).abs().max().item())
+    assert left[0] < 1e-9
+    assert left[1] > 1e-4
+
+
 def test_the_published_lstm_has_as_many_parameters():
     config = MODELS.get("lstm").Config(width=64, hidden=32)
     model = build(config, tokens_per_step=1)

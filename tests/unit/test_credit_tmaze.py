@@ -30,6 +30,7 @@ PASSIVE, ACTIVE = "retain/PassiveTMaze-v0", "retain/ActiveTMaze-v0"
 CLASSES: list[tuple[type[Any], type[Any], dict[str, Any]]] = [
     (PassiveTMazeEnv, PassiveTMazeVectorEnv, {"corridor_length": 1}),
     (PassiveTMazeEnv, PassiveTMazeVectorEnv, {"corridor_length": 4, "distract_reward": 0.5}),
+    (PassiveTMazeEnv, PassiveTMazeVectorEnv, {"corridor_length": 5, "min_corridor_length": 2}),
     (ActiveTMazeEnv, ActiveTMazeVectorEnv, {"corridor_length": 3}),
     (ActiveTMazeEnv, ActiveTMazeVectorEnv, {"corridor_length": 2, "oracle_distance": 3}),
 ]
@@ -88,6 +89,74 @@ def test_it_follows_its_rules(
         assert steps == corridor + 2 * distance + 1
         assert info == {"success": gain > 0}
         observation, info = env.reset()
+
+
+@quick
+@given(
+    st.integers(1, 40),
+    st.integers(1, 40),
+    st.sampled_from([0.0, 0.25]),
+    st.integers(0, 2**40),
+    st.lists(st.floats(0.01, 1), min_size=4, max_size=4),
+)
+def test_a_corridor_of_drawn_length_follows_the_rules_of_that_length(
+    one: int, other: int, distract: float, seed: int, weights: list[float]
+) -> None:
+    shortest, longest = sorted((one, other))
+    lengths = {"corridor_length": longest, "min_corridor_length": shortest}
+    env = PassiveTMazeEnv(**lengths, distract_reward=distract)
+    rows = PassiveTMazeVectorEnv(3, **lengths, distract_reward=distract)
+    rng, chances = np.random.default_rng(seed), np.array(weights) / sum(weights)
+    observation, info = env.reset(seed=seed)
+    seen, _ = rows.reset(seed=[seed] * 3)
+    for _ in range(4):
+        length = info["corridor_length"]
+        assert shortest <= length <= longest
+        naive = NaiveTMaze(length, 0, distract)
+        expected, done, steps = naive.reset(side_of(env)), False, 0
+        while not done:
+            np.testing.assert_array_equal(observation, expected)
+            np.testing.assert_array_equal(seen, [expected] * 3)
+            action = int(rng.choice(4, p=chances))
+            expected, gain, done = naive.step(action)
+            observation, reward, terminated, truncated, info = env.step(action)
+            seen, gains, ended, _, _ = rows.step(np.full(3, action))
+            assert (reward, terminated, truncated) == (gain, done, False)
+            assert gains.tolist() == [gain] * 3
+            assert ended.tolist() == [done] * 3
+            steps += 1
+        np.testing.assert_array_equal(observation, expected)
+        assert steps == length + 1
+        assert info == {"success": gain > 0, "corridor_length": length}
+        observation, info = env.reset()
+        seen, *_ = rows.step(np.zeros(3, dtype=np.int64))  # begins the next episode
+
+
+def test_lengths_are_drawn_uniformly_and_the_goal_apart_from_them() -> None:
+    rows = PassiveTMazeVectorEnv(6000, corridor_length=6, min_corridor_length=4)
+    observation, info = rows.reset(seed=list(range(6000)))
+    lengths, up = info["corridor_length"], observation[:, 1] > 0
+    for length in (4, 5, 6):
+        of_it = lengths == length
+        assert abs(of_it.mean() - 1 / 3) < 0.03
+        assert abs(up[of_it].mean() - 0.5) < 0.05
+    # Rows of unequal length end at unequal times, each with its own best play.
+    ended_at = np.zeros(6000, dtype=np.int64)
+    side = observation[:, 1]
+    for step in range(1, 8):
+        there = observation[:, 0] > 0
+        turn = np.where(side > 0, UP, DOWN)
+        observation, reward, ended, _, _ = rows.step(np.where(there, turn, RIGHT))
+        first = ended & (ended_at == 0)
+        assert (reward[first] == 1).all()
+        ended_at[first] = step
+    np.testing.assert_array_equal(ended_at, lengths + 1)
+
+
+def test_lengths_to_draw_must_make_sense() -> None:
+    for shortest, message in ((0, "at least 1"), (6, "greater than corridor_length 5")):
+        with pytest.raises(ConfigError, match=message):
+            PassiveTMazeEnv(corridor_length=5, min_corridor_length=shortest)
 
 
 def test_a_passive_episode_step_by_step() -> None:

@@ -126,6 +126,17 @@ def test_what_cannot_be_is_refused(name: str) -> None:
                 recipe(name, length=length)
 
 
+def test_short_corridors_train_at_any_length_and_are_judged_at_their_own(tmp_path: Path) -> None:
+    config = made("passive_tmaze/short_corridors", length=6)
+    assert config.environment.kwargs == {"corridor_length": 6}
+    trained_in = config.training_environment
+    assert trained_in.kwargs == {"corridor_length": 6, "min_corridor_length": 1}
+    assert config.evaluation.values == (6, 60, 1500)
+    assert config_from_dict(config_to_dict(config)) == config
+    for model in OWN_MODELS:
+        start_online(made("passive_tmaze/short_corridors", model=model), tmp_path / model)
+
+
 def test_sizes_go_to_the_models_that_have_them() -> None:
     every = {name: model_config(name, width=24, steps=40, num_heads=2) for name in OWN_MODELS}
     assert all(config.width == 24 for config in every.values())

@@ -4,7 +4,8 @@
 
 `c` is `corridor_length` and `o` the distance of the oracle, which alone knows the goal's side. In
 the passive maze the agent starts on the oracle (o = 0). In the active one it must first walk away
-from the junction to be told, and is paid for that only at the end.
+from the junction to be told, and is paid for that only at the end. The passive maze can draw the corridor's length for each episode
+(`min_corridor_length`); `c` is then the length drawn.
 
 Observation, float32 of shape [2]:
     [0, side]  on the oracle, at the first visit; side is +1 (up) or -1 (down)
@@ -27,7 +28,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -35,7 +36,7 @@ import numpy.typing as npt
 
 from retain.core.errors import ConfigError
 from retain.envs.batched import BatchedEnv, BatchedVectorEnv, Transition, check_count
-from retain.envs.draws import FixedHorizonRules, Rows, bits
+from retain.envs.draws import FixedHorizonRules, Rows, below, bits
 from retain.envs.experts import register_expert
 from retain.envs.tmaze_picture import Scene, as_picture, as_text
 
@@ -54,13 +55,22 @@ class PassiveTMazeOptions:
     """
 
     corridor_length: int = 50
-    """Moves from the start to the junction."""
+    """Moves from the start to the junction; the most of them, if lengths are drawn."""
+    min_corridor_length: int | None = None
+    """If given, each episode draws its length uniformly from here up to `corridor_length`."""
     distract_reward: float = 0.0
     """Added at every step but the last that ends on the oracle's cell."""
 
     def __post_init__(self) -> None:
         check_count("corridor_length", self.corridor_length)
         _check_number("distract_reward", self.distract_reward)
+        if self.min_corridor_length is not None:
+            check_count("min_corridor_length", self.min_corridor_length)
+            if self.min_corridor_length > self.corridor_length:
+                raise ConfigError(
+                    f"min_corridor_length {self.min_corridor_length} is greater than "
+                    f"corridor_length {self.corridor_length}"
+                )
 
     @property
     def oracle_distance(self) -> int:
@@ -78,6 +88,7 @@ class ActiveTMazeOptions:
 
     corridor_length: int = 20
     """Moves from the start to the junction."""
+    min_corridor_length: ClassVar[None] = None
     oracle_distance: int = 1
     """Moves from the start to the oracle, away from the junction."""
     distract_reward: float = 0.0
@@ -94,6 +105,9 @@ class CreditTMazeRules(FixedHorizonRules):
 
     A row's whole situation is one number, its state: where it is, whether it was at the oracle, and
     on which side its goal is. Moves, observations and positions are then looked up in tables.
+
+    A shorter corridor is the end of the longest one: its oracle stands in the cell where an agent
+    that never hesitates would be by then, and its clock starts with that time.
     """
 
     options: PassiveTMazeOptions | ActiveTMazeOptions
@@ -105,7 +119,10 @@ class CreditTMazeRules(FixedHorizonRules):
         self.observation_space = gym.spaces.Box(low_O, high_O, dtype=np.float32)
         self.action_space = gym.spaces.Discrete(4)
         self.junction = distance + options.corridor_length
-        self._late_reward = -1.0 / options.corridor_length
+        self._late_reward_B = np.full(num_rows, -1.0 / options.corridor_length)
+        # Cells of the corridor that a row does without, and the first state that is left to it.
+        self._shorter_B = np.zeros(num_rows, dtype=np.int64)
+        self._first_B = np.zeros(num_rows, dtype=np.int64)
 
         cells_C2, moves_CA = _moves(self.junction)
         count = len(cells_C2)
@@ -127,17 +144,30 @@ class CreditTMazeRules(FixedHorizonRules):
         down_SO, up_SO = side_SO.astype(np.float32), side_SO.astype(np.float32)
         down_SO[self.first_visit, 1], up_SO[self.first_visit, 1] = -1, 1
         # From here on S counts the states of both goals: down, then up.
-        self._observations_SO = np.concatenate([down_SO, up_SO])
-        self.x_S, self.y_S = np.tile(places_S2.T, 2).copy()
         moves_SA = np.concatenate([moves_SA, moves_SA + size])
-        self._next = np.pad(moves_SA, ((0, 0), (0, (1 << SHIFT) - NUM_MOVES))).ravel()
+        moves_SA = np.pad(moves_SA, ((0, 0), (0, (1 << SHIFT) - NUM_MOVES)))
+        x_S, y_S = np.tile(places_S2.T, 2)
+        self._observations_SO = _constant(np.concatenate([down_SO, up_SO]))
+        self.x_S, self.y_S = _constant(x_S), _constant(y_S)
+        self._next = _constant(moves_SA.ravel())
         self.state_B = np.full(num_rows, self._start)
 
     def begin_rows(self, rows: Rows) -> None:
-        """Puts `rows` at the start; the first bit of their words is the side of the goal."""
+        """Puts `rows` at the start; the first bit of their words is the side of the goal.
+
+        Where lengths are drawn, the second word says which.
+        """
         super().begin_rows(rows)
-        up_R = bits(self.draws.words(rows, 1), 1)[:, 0].astype(np.int64)
-        self.state_B[rows] = self._start + up_R * self.states_per_goal
+        words_RW = self.draws.words(rows, 2)
+        goal_R = bits(words_RW[:, :1], 1)[:, 0].astype(np.int64) * self.states_per_goal
+        self.state_B[rows] = self._start + goal_R
+        longest, shortest = self.options.corridor_length, self.options.min_corridor_length
+        if shortest is not None:
+            shorter_R = below(words_RW[:, 1], longest - shortest + 1)
+            self._shorter_B[rows] = shorter_R
+            self._first_B[rows] = goal_R + shorter_R
+            self._late_reward_B[rows] = -1.0 / (longest - shorter_R)
+            self.begin_earlier(rows, shorter_R)
 
     def step(self, actions_B: npt.NDArray[np.int64]) -> Transition:
         """Moves every running row; `actions_B` holds 0 right, 1 up, 2 left, 3 down."""
@@ -146,13 +176,16 @@ class CreditTMazeRules(FixedHorizonRules):
             actions_B = actions_B.copy()
             actions_B[still] = STAY
         terminated_B, last = self.tick()
-        self.state_B = self._next.take((self.state_B << SHIFT) + actions_B)
+        before_B = self.state_B
+        self.state_B = self._next.take((before_B << SHIFT) + actions_B)
+        if self.options.min_corridor_length is not None:
+            self._stay_in_shorter(before_B, actions_B)
         x_B = self.x_S.take(self.state_B)
         late_B = x_B < self.ages() - self.options.oracle_distance
         rewards_B = np.zeros(self.num_rows)
-        np.putmask(rewards_B, late_B, self._late_reward)
+        np.copyto(rewards_B, self._late_reward_B, where=late_B)
         if self.options.distract_reward:
-            rewards_B += (x_B == 0) * self.options.distract_reward
+            rewards_B += (x_B == self._shorter_B) * self.options.distract_reward
         if still is not None:
             rewards_B[still] = 0.0
         if last is not None:
@@ -162,6 +195,14 @@ class CreditTMazeRules(FixedHorizonRules):
             rewards_B[last] = self.success_B[last]
         return Transition(rewards_B, terminated_B, np.zeros(self.num_rows, dtype=np.bool_))
 
+    def _stay_in_shorter(
+        self, before_B: npt.NDArray[np.int64], actions_B: npt.NDArray[np.int64]
+    ) -> None:
+        """Moves on from where the oracle of a shorter corridor stands, and never behind it."""
+        leaves_B = before_B % self.states_per_goal == self.first_visit
+        leaves_B &= actions_B == RIGHT
+        np.maximum(self.state_B, self._first_B + leaves_B, out=self.state_B)
+
     def observe(self) -> npt.NDArray[np.float32]:
         """The observations `[junction, side]`, float32 of shape [B, 2]."""
         return self._observations_SO.take(self.state_B, axis=0)
@@ -170,23 +211,37 @@ class CreditTMazeRules(FixedHorizonRules):
         """The side of the goal."""
         return {"goal": np.where(self.state_B < self.states_per_goal, -1, 1)}
 
+    def row_info(self) -> dict[str, Any]:
+        """The corridor's length in this episode, where it is drawn."""
+        if self.options.min_corridor_length is None:
+            return {}
+        return {"corridor_length": self.options.corridor_length - self._shorter_B}
+
     def render(self, row: int, mode: str) -> str | npt.NDArray[np.uint8]:
         """Draws one row, as text (`ansi`) or as a picture (`rgb_array`)."""
-        state = int(self.state_B[row])
+        state, shorter = int(self.state_B[row]), int(self._shorter_B[row])
         goal = -1 if state < self.states_per_goal else 1
+        first = state % self.states_per_goal == self.first_visit
         scene = Scene(
-            length=self.junction + 1,
+            length=self.junction + 1 - shorter,
             longest=self.junction + 1,
-            x=int(self.x_S[state]),
+            x=0 if first else int(self.x_S[state]) - shorter,
             y=int(self.y_S[state]),
-            time=min(self.now - int(self.start_B[row]), self.horizon),
-            hint=goal if state % self.states_per_goal == self.first_visit else 0,
+            time=min(self.now - int(self.start_B[row]), self.horizon) - shorter,
+            hint=goal if first else 0,
             goal=goal,
             question=1,
             num_hints=1,
             success=bool(self.success_B[row]) if self.ended_B[row] else None,
         )
         return as_text(scene) if mode == "ansi" else as_picture(scene)
+
+
+def _constant(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Returns a copy that cannot be written to, which a snapshot need not keep."""
+    array = array.copy()
+    array.setflags(write=False)
+    return array
 
 
 def _moves(junction: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

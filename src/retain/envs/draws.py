@@ -171,6 +171,13 @@ class FixedHorizonRules(DrawnRules):
         self.ended_B[rows] = False
         self.success_B[rows] = False
 
+    def begin_earlier(self, rows: Rows, steps_R: npt.NDArray[np.int64]) -> None:
+        """Sets the clock of rows that have just begun forward, so that fewer steps are left."""
+        if not np.count_nonzero(steps_R):
+            return
+        self.start_B[rows] -= steps_R
+        self._starts.update(np.unique(self.start_B[rows]).tolist())
+
     def tick(self) -> tuple[npt.NDArray[np.bool_], Rows | None]:
         """Advances the clock by a step and ends the rows whose last step it is.
 

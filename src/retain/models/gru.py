@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from retain.memory import MemoryState, ModelConfig, carry
 from retain.models import MODELS
 from retain.nn.recurrent import RecurrentConfig, RecurrentModel
+from retain.nn.scan import FusedGRU
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,7 @@ class GRU(RecurrentModel):
     """A GRU over tokens."""
 
     Config: ClassVar[type[ModelConfig]] = GRUConfig
-    Network = nn.GRU
+    Network = FusedGRU
     Cell = staticmethod(torch.gru_cell)
     State = GRUState
+    Keeps = ((1, 1.0),)  # z, which keeps what was

@@ -25,7 +25,7 @@ from retain.models import MODELS
 from retain.nn.blocks import FeedForward
 from retain.nn.checks import check_probability
 from retain.nn.relative_window import RelativeWindowAttention
-from retain.nn.scan import scan
+from retain.nn.scan import FusedGRU, scan
 from retain.nn.window import Window, WindowMemory, WindowState, check_window
 
 
@@ -73,10 +73,10 @@ class RecurrentBlock(nn.Module):
         width = config.width
         self.attention = RelativeWindowAttention(width, config.num_heads, config.dropout)
         self.norm_attention = nn.LayerNorm(width)
-        self.first = nn.GRU(width, width, batch_first=True)
+        self.first = FusedGRU(width, width, batch_first=True)
         self.norm_feed_forward = nn.LayerNorm(width)
         self.feed_forward = FeedForward(width, config.feed_forward, config.dropout)
-        self.second = nn.GRU(width, width, batch_first=True)
+        self.second = FusedGRU(width, width, batch_first=True)
 
 
 @MODELS.register("gtrxl_recurrent")

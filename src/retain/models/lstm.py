@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from retain.memory import MemoryState, ModelConfig, carry
 from retain.models import MODELS
 from retain.nn.recurrent import RecurrentConfig, RecurrentModel
+from retain.nn.scan import FusedLSTM
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +41,7 @@ class LSTM(RecurrentModel):
     """An LSTM over tokens."""
 
     Config: ClassVar[type[ModelConfig]] = LSTMConfig
-    Network = nn.LSTM
+    Network = FusedLSTM
     Cell = staticmethod(torch.lstm_cell)
     State = LSTMState
+    Keeps = ((1, 1.0), (0, -1.0))  # the forget gate stays open, the input gate shut

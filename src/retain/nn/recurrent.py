@@ -15,9 +15,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from retain.core.errors import ConfigError
 from retain.memory import MemoryState, ModelConfig, SequenceModel
 from retain.nn.checks import check_positive, check_probability
-from retain.nn.scan import stretches
+from retain.nn.scan import FusedGRU, FusedLSTM, stretches
 
 #: Up to so many rows, one token is read faster by the cells than by the fused kernel (a third of
 #: the time for one row of an LSTM, the same at 64 rows, a quarter more at 1024; one CPU thread).
@@ -38,15 +39,21 @@ class RecurrentConfig(ModelConfig):
     dropout: float = 0.0
     """Dropout of the outputs."""
 
+    chrono: int | None = None
+    """Tokens over which units remember at first, up to: the biases of the gates that keep start so
+    that the units' time constants are spread up to it (Tallec and Ollivier 2018, arXiv 1804.11188).
+    About the length of the longest episode; None for biases of zero, which forget within a few
+    tokens."""
+
 
 class RecurrentModel(SequenceModel):
     """A recurrent network whose carry is the whole state.
 
-    Weights start orthogonal, biases at zero, and so does the carry (Ni et al. 2023, arXiv
-    2307.03864, whose code does this for all matrices, those of the inputs included).
+    Weights start orthogonal, biases at zero (unless `chrono` is given), and so does the carry (Ni et
+    al. 2023, arXiv 2307.03864, whose code does this for all matrices, those of the inputs included).
 
-    A subclass names the torch module, the function of its cell and its state, whose fields are of
-    the shape [B, N, H] and in the order in which torch takes them.
+    A subclass names the torch module, the function of its cell, its state, whose fields are of
+    the shape [B, N, H] and in the order in which torch takes them, and the gates that keep.
 
     Args:
         config: Its settings.
@@ -56,14 +63,18 @@ class RecurrentModel(SequenceModel):
         ConfigError: If a number does not make sense.
     """
 
-    Network: ClassVar[type[nn.LSTM] | type[nn.GRU]]
+    Network: ClassVar[type[FusedLSTM] | type[FusedGRU]]
     Cell: ClassVar[Callable[..., Any]]
     State: ClassVar[type[MemoryState]]
+    Keeps: ClassVar[tuple[tuple[int, float], ...]]
+    """Places of gates in torch's weights, and the sign of the bias by which each keeps."""
 
     def __init__(self, config: RecurrentConfig, *, tokens_per_step: int):
         super().__init__()
         check_positive(config, "width", "context_length", "num_layers", "hidden")
         check_probability(config, "dropout")
+        if config.chrono is not None and config.chrono < 3:
+            raise ConfigError(f"model.chrono must be at least 3 tokens, not {config.chrono}")
         self.num_layers = config.num_layers
         self.hidden = config.width if config.hidden is None else config.hidden
         self.network = self.Network(config.width, self.hidden, config.num_layers, batch_first=True)
@@ -72,8 +83,18 @@ class RecurrentModel(SequenceModel):
                 nn.init.zeros_(parameter)
             else:
                 nn.init.orthogonal_(parameter)
+        if config.chrono is not None:
+            self._spread(config.chrono)
         self.out = nn.Identity() if config.hidden is None else nn.Linear(self.hidden, config.width)
         self.dropout = nn.Dropout(config.dropout)
+
+    def _spread(self, longest: int) -> None:
+        """Gives the units time constants from 1 up to a number of tokens: s(log t) = t / (1 + t)."""
+        for layer in range(self.num_layers):
+            span = torch.empty(self.hidden).uniform_(1.0, longest - 1.0).log()
+            bias_GH = self._weights(layer)[2].data.view(-1, self.hidden)
+            for gate, sign in self.Keeps:
+                bias_GH[gate] = sign * span
 
     @property
     def reach(self) -> int | None:

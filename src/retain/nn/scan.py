@@ -6,6 +6,7 @@ Axes: B batch, L tokens, D width.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +33,22 @@ def stretches(length: int, reset_BL: Tensor | None) -> Iterator[tuple[slice, Ten
     for stop in stops:
         yield slice(at, stop), reset_BL[:, at] if at in starts else None
         at = stop
+
+
+class FusedGRU(nn.GRU):
+    """A GRU that cuDNN gives gradients of in any mode."""
+
+    def train(self, mode: bool = True) -> Self:
+        """Stays in training mode: cuDNN asks for it, and without dropout inside it is the same."""
+        return super().train()
+
+
+class FusedLSTM(nn.LSTM):
+    """An LSTM that cuDNN gives gradients of in any mode."""
+
+    def train(self, mode: bool = True) -> Self:
+        """Stays in training mode, as `FusedGRU` does."""
+        return super().train()
 
 
 def scan(

@@ -5,7 +5,7 @@ A recipe returns a `RunConfig` or an `OnlineRunConfig`; the run folder keeps it 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 from retain.agents import AGENTS
@@ -15,7 +15,7 @@ from retain.agents.sequence_policy import SequencePolicyConfig
 from retain.collection import CollectConfig
 from retain.core.config import from_dict, to_dict
 from retain.core.errors import ConfigError, RunError
-from retain.evaluation import EnvironmentConfig, EvaluationConfig
+from retain.evaluation import EnvironmentConfig, EvaluationConfig, Scalar
 from retain.memory import ModelConfig
 from retain.models import MODELS
 
@@ -186,6 +186,9 @@ class OnlineTrainConfig(LoopConfig):
     num_envs: int = 16
     """Episodes of a round, played at once."""
 
+    env_kwargs: dict[str, Scalar] = field(default_factory=dict)
+    """Options of the environment in training alone, over those of `environment.kwargs`."""
+
     learning_rate: float = 3e-4
     """Learning rate of AdamW."""
 
@@ -322,6 +325,12 @@ class OnlineRunConfig(CommonRunConfig):
 
     train: OnlineTrainConfig = field(default_factory=OnlineTrainConfig)
     """How it is trained."""
+
+    @property
+    def training_environment(self) -> EnvironmentConfig:
+        """Where it is trained."""
+        kwargs = {**self.environment.kwargs, **self.train.env_kwargs}
+        return replace(self.environment, kwargs=kwargs)
 
 
 AnyRunConfig: TypeAlias = RunConfig | OnlineRunConfig

@@ -143,7 +143,7 @@ class _Trainer:
         self.replay = replay_of(config, self.agent)
         self._restore(optimiser)
         self.module, self.optimiser = self.fabric.setup(self.agent, optimiser)
-        self.collector = Collector(self.agent, config.environment, config.seed)
+        self.collector = Collector(self.agent, config.training_environment, config.seed)
         plain = config_to_dict(config)
         self.logger = open_loggers(run.folder, self.settings, plain, self.progress.env_steps)
 

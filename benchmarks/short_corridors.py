@@ -1,0 +1,50 @@
+"""Learning to remember where it is cheap: DQN on short passive T-Mazes, then far longer ones.
+
+    python benchmarks/short_corridors.py
+
+Trains on corridors of 1 to 29 steps until corridors of 290 are walked without an error, or for
+6,000 episodes, and walks corridors of 29 up to 1,000,000 steps; Memory-RL trains at each length,
+up to 1,500 (Ni et al. 2023). Ten seeds of RATE, three of the others. A run that fails at one of the
+lengths from 1,500 on is not sent on a longer one.
+"""
+
+from __future__ import annotations
+
+from common import Experiment, job_parser, run_all
+
+SUITE = "short_corridors"
+VALUES = (29, 290)
+WALKS = ((1500, 100), (10_000, 100), (100_000, 20), (1_000_000, 10))
+
+#: Seeds and flags. Windows and caches are long enough for the authors' longest corridor.
+MODELS: dict[str, tuple[int, tuple[str, ...]]] = {
+    "rate": (10, ()),
+    "lstm": (3, ()),
+    "gru": (3, ()),
+    "gpt2": (3, ("--model.context-length", "1502")),
+    "stable_hadamard": (3, ()),
+    "elmur": (3, ()),
+    "rmt": (3, ()),
+    "transformer_xl": (3, ("--model.cache-length", "1502")),
+}
+
+
+def experiment(label: str, model: str, seeds: int, flags: tuple[str, ...]) -> Experiment:
+    return Experiment(
+        label=label,
+        key=label,
+        recipe="passive_tmaze/short_corridors",
+        seeds=range(seeds),
+        flags=("--model", model, "--train.no-tensorboard", *flags),
+        values=VALUES,
+        walks=WALKS,
+    )
+
+
+EXPERIMENTS = [experiment(model, model, *rest) for model, rest in MODELS.items()]
+# The paper's valve, for what the retaining one brings.
+PLAIN = ("--model.valve.kind", "cross_attention")
+EXPERIMENTS.insert(1, experiment("rate-plain", "rate", 3, PLAIN))
+
+if __name__ == "__main__":
+    run_all(SUITE, EXPERIMENTS, job_parser(__doc__).parse_args())
