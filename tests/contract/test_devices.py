@@ -26,7 +26,7 @@ def test_reading_and_gradients_are_those_of_the_processor(case: Case, device: st
 
     mine, theirs = x.clone().requires_grad_(), x.to(device).requires_grad_()
     y, _ = run(here, mine, here.initial_state(batch), reset)
-    moved, state = run(there, theirs, there.initial_state(batch), reset.to(device))
+    moved, _ = run(there, theirs, there.initial_state(batch), reset.to(device))
     assert moved.device.type == device
     expect_same(y, moved.cpu(), "outputs", TOLERANCE)
     y.square().sum().backward()

@@ -33,6 +33,7 @@ CLASSES: list[tuple[type[Any], type[Any], dict[str, Any]]] = [
     (PassiveTMazeEnv, PassiveTMazeVectorEnv, {"corridor_length": 5, "min_corridor_length": 2}),
     (ActiveTMazeEnv, ActiveTMazeVectorEnv, {"corridor_length": 3}),
     (ActiveTMazeEnv, ActiveTMazeVectorEnv, {"corridor_length": 2, "oracle_distance": 3}),
+    (ActiveTMazeEnv, ActiveTMazeVectorEnv, {"corridor_length": 4, "min_corridor_length": 1}),
 ]
 quick = settings(deadline=None, max_examples=40)
 
@@ -42,12 +43,12 @@ def side_of(env: Any) -> int:
     return -1 if env.rules.state_B[0] < env.rules.states_per_goal else 1
 
 
-def make(corridor: int, distance: int, distract: float = 0.0, **kwargs: Any) -> Any:
+def make(corridor: int, distance: int, distract: float = 0.0, rows: int = 0, **kwargs: Any) -> Any:
+    options = {"corridor_length": corridor, "distract_reward": distract, **kwargs}
     if distance == 0:
-        return PassiveTMazeEnv(corridor_length=corridor, distract_reward=distract, **kwargs)
-    return ActiveTMazeEnv(
-        corridor_length=corridor, oracle_distance=distance, distract_reward=distract, **kwargs
-    )
+        return PassiveTMazeVectorEnv(rows, **options) if rows else PassiveTMazeEnv(**options)
+    options["oracle_distance"] = distance
+    return ActiveTMazeVectorEnv(rows, **options) if rows else ActiveTMazeEnv(**options)
 
 
 def play(env: Any, actions: list[int]) -> tuple[list[list[float]], list[float], dict[str, Any]]:
@@ -95,24 +96,24 @@ def test_it_follows_its_rules(
 @given(
     st.integers(1, 40),
     st.integers(1, 40),
+    st.integers(0, 3),
     st.sampled_from([0.0, 0.25]),
     st.integers(0, 2**40),
     st.lists(st.floats(0.01, 1), min_size=4, max_size=4),
 )
 def test_a_corridor_of_drawn_length_follows_the_rules_of_that_length(
-    one: int, other: int, distract: float, seed: int, weights: list[float]
+    one: int, other: int, distance: int, distract: float, seed: int, weights: list[float]
 ) -> None:
     shortest, longest = sorted((one, other))
-    lengths = {"corridor_length": longest, "min_corridor_length": shortest}
-    env = PassiveTMazeEnv(**lengths, distract_reward=distract)
-    rows = PassiveTMazeVectorEnv(3, **lengths, distract_reward=distract)
+    env = make(longest, distance, distract, min_corridor_length=shortest)
+    rows = make(longest, distance, distract, rows=3, min_corridor_length=shortest)
     rng, chances = np.random.default_rng(seed), np.array(weights) / sum(weights)
     observation, info = env.reset(seed=seed)
     seen, _ = rows.reset(seed=[seed] * 3)
     for _ in range(4):
         length = info["corridor_length"]
         assert shortest <= length <= longest
-        naive = NaiveTMaze(length, 0, distract)
+        naive = NaiveTMaze(length, distance, distract)
         expected, done, steps = naive.reset(side_of(env)), False, 0
         while not done:
             np.testing.assert_array_equal(observation, expected)
@@ -126,7 +127,7 @@ def test_a_corridor_of_drawn_length_follows_the_rules_of_that_length(
             assert ended.tolist() == [done] * 3
             steps += 1
         np.testing.assert_array_equal(observation, expected)
-        assert steps == length + 1
+        assert steps == length + 2 * distance + 1
         assert info == {"success": gain > 0, "corridor_length": length}
         observation, info = env.reset()
         seen, *_ = rows.step(np.zeros(3, dtype=np.int64))  # begins the next episode

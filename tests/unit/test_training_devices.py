@@ -52,7 +52,9 @@ def test_a_sequence_model_learns_from_data(tmp_path: Path, device: str, precisio
     losses = [line["train/loss"] for line in metrics(after.folder) if "train/loss" in line]
     assert len(losses) == 6
     assert all(map(math.isfinite, losses))
-    moved = [not torch.equal(t, weights(after.folder)[n]) for n, t in weights(before.folder).items()]
+    moved = [
+        not torch.equal(t, weights(after.folder)[n]) for n, t in weights(before.folder).items()
+    ]
     assert any(moved)
     (record,) = api.evaluate(after, values=[9], episodes=3, device=device)
     assert record["episodes"] == 3

@@ -4,8 +4,8 @@
 
 `c` is `corridor_length` and `o` the distance of the oracle, which alone knows the goal's side. In
 the passive maze the agent starts on the oracle (o = 0). In the active one it must first walk away
-from the junction to be told, and is paid for that only at the end. The passive maze can draw the corridor's length for each episode
-(`min_corridor_length`); `c` is then the length drawn.
+from the junction to be told, and is paid for that only at the end. The corridor's length can be
+drawn for each episode (`min_corridor_length`); `c` is then the length drawn.
 
 Observation, float32 of shape [2]:
     [0, side]  on the oracle, at the first visit; side is +1 (up) or -1 (down)
@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -62,15 +62,7 @@ class PassiveTMazeOptions:
     """Added at every step but the last that ends on the oracle's cell."""
 
     def __post_init__(self) -> None:
-        check_count("corridor_length", self.corridor_length)
-        _check_number("distract_reward", self.distract_reward)
-        if self.min_corridor_length is not None:
-            check_count("min_corridor_length", self.min_corridor_length)
-            if self.min_corridor_length > self.corridor_length:
-                raise ConfigError(
-                    f"min_corridor_length {self.min_corridor_length} is greater than "
-                    f"corridor_length {self.corridor_length}"
-                )
+        _check(self)
 
     @property
     def oracle_distance(self) -> int:
@@ -87,17 +79,17 @@ class ActiveTMazeOptions:
     """
 
     corridor_length: int = 20
-    """Moves from the start to the junction."""
-    min_corridor_length: ClassVar[None] = None
+    """Moves from the start to the junction; the most of them, if lengths are drawn."""
+    min_corridor_length: int | None = None
+    """If given, each episode draws its length uniformly from here up to `corridor_length`."""
     oracle_distance: int = 1
     """Moves from the start to the oracle, away from the junction."""
     distract_reward: float = 0.0
     """Added at every step but the last that ends on the oracle's cell."""
 
     def __post_init__(self) -> None:
-        for name in ("corridor_length", "oracle_distance"):
-            check_count(name, getattr(self, name))
-        _check_number("distract_reward", self.distract_reward)
+        _check(self)
+        check_count("oracle_distance", self.oracle_distance)
 
 
 class CreditTMazeRules(FixedHorizonRules):
@@ -106,8 +98,8 @@ class CreditTMazeRules(FixedHorizonRules):
     A row's whole situation is one number, its state: where it is, whether it was at the oracle, and
     on which side its goal is. Moves, observations and positions are then looked up in tables.
 
-    A shorter corridor is the end of the longest one: its oracle stands in the cell where an agent
-    that never hesitates would be by then, and its clock starts with that time.
+    A shorter corridor is the end of the longest one: cells are missing at the oracle's side, and
+    the clock starts with as many steps.
     """
 
     options: PassiveTMazeOptions | ActiveTMazeOptions
@@ -128,16 +120,16 @@ class CreditTMazeRules(FixedHorizonRules):
         count = len(cells_C2)
         # States of one goal: the cells once the oracle was seen, the first visit to the oracle and,
         # where there is a way to it, the cells before it.
-        self.first_visit, before = count, count + 1
+        self.first_visit, self._untold = count, count + 1
         on_oracle_A = np.array([1, 0, 0, 0, self.first_visit])
         moves_SA = np.concatenate([moves_CA, on_oracle_A[None]])
         places_S2 = np.concatenate([cells_C2, [[0, 0]]])
         self._start = self.first_visit
         if distance:
-            untold_CA = np.where(moves_CA == 0, self.first_visit, moves_CA + before)
+            untold_CA = np.where(moves_CA == 0, self.first_visit, moves_CA + self._untold)
             moves_SA = np.concatenate([moves_SA, untold_CA])
             places_S2 = np.concatenate([places_S2, cells_C2])
-            self._start = before + distance
+            self._start = self._untold + distance
 
         self.states_per_goal = size = len(moves_SA)
         side_SO = np.stack([places_S2[:, 0] == self.junction, places_S2[:, 1]], axis=1)
@@ -167,6 +159,8 @@ class CreditTMazeRules(FixedHorizonRules):
             self._shorter_B[rows] = shorter_R
             self._first_B[rows] = goal_R + shorter_R
             self._late_reward_B[rows] = -1.0 / (longest - shorter_R)
+            if self.options.oracle_distance:
+                self.state_B[rows] += shorter_R
             self.begin_earlier(rows, shorter_R)
 
     def step(self, actions_B: npt.NDArray[np.int64]) -> Transition:
@@ -178,9 +172,10 @@ class CreditTMazeRules(FixedHorizonRules):
         terminated_B, last = self.tick()
         before_B = self.state_B
         self.state_B = self._next.take((before_B << SHIFT) + actions_B)
-        if self.options.min_corridor_length is not None:
-            self._stay_in_shorter(before_B, actions_B)
         x_B = self.x_S.take(self.state_B)
+        if self.options.min_corridor_length is not None:
+            self._mend_shorter(before_B, actions_B)
+            x_B = np.maximum(self.x_S.take(self.state_B), self._shorter_B)
         late_B = x_B < self.ages() - self.options.oracle_distance
         rewards_B = np.zeros(self.num_rows)
         np.copyto(rewards_B, self._late_reward_B, where=late_B)
@@ -195,13 +190,18 @@ class CreditTMazeRules(FixedHorizonRules):
             rewards_B[last] = self.success_B[last]
         return Transition(rewards_B, terminated_B, np.zeros(self.num_rows, dtype=np.bool_))
 
-    def _stay_in_shorter(
+    def _mend_shorter(
         self, before_B: npt.NDArray[np.int64], actions_B: npt.NDArray[np.int64]
     ) -> None:
-        """Moves on from where the oracle of a shorter corridor stands, and never behind it."""
+        """Sees to what the tables say of the oracle's cell, for rows whose oracle is in another."""
         leaves_B = before_B % self.states_per_goal == self.first_visit
         leaves_B &= actions_B == RIGHT
         np.maximum(self.state_B, self._first_B + leaves_B, out=self.state_B)
+        if self.options.oracle_distance:
+            is_told_B = self.state_B == self._first_B + self._untold
+            np.copyto(
+                self.state_B, self._first_B - self._shorter_B + self.first_visit, where=is_told_B
+            )
 
     def observe(self) -> npt.NDArray[np.float32]:
         """The observations `[junction, side]`, float32 of shape [B, 2]."""
@@ -225,7 +225,7 @@ class CreditTMazeRules(FixedHorizonRules):
         scene = Scene(
             length=self.junction + 1 - shorter,
             longest=self.junction + 1,
-            x=0 if first else int(self.x_S[state]) - shorter,
+            x=max(int(self.x_S[state]), shorter) - shorter,
             y=int(self.y_S[state]),
             time=min(self.now - int(self.start_B[row]), self.horizon) - shorter,
             hint=goal if first else 0,
@@ -318,6 +318,19 @@ class CreditTMazeOracle:
         # In the right arm, RIGHT is a wall.
         turn_B = there_B & (seen_B != self._goal_B)
         return np.where(turn_B, np.where(self._goal_B > seen_B, UP, DOWN), actions_B)
+
+
+def _check(options: PassiveTMazeOptions | ActiveTMazeOptions) -> None:
+    """Checks what both mazes have."""
+    longest, shortest = options.corridor_length, options.min_corridor_length
+    check_count("corridor_length", longest)
+    if shortest is not None:
+        check_count("min_corridor_length", shortest)
+        if shortest > longest:
+            raise ConfigError(
+                f"min_corridor_length {shortest} is greater than corridor_length {longest}"
+            )
+    _check_number("distract_reward", options.distract_reward)
 
 
 def _check_number(name: str, value: Any) -> None:

@@ -49,8 +49,9 @@ class RecurrentConfig(ModelConfig):
 class RecurrentModel(SequenceModel):
     """A recurrent network whose carry is the whole state.
 
-    Weights start orthogonal, biases at zero (unless `chrono` is given), and so does the carry (Ni et
-    al. 2023, arXiv 2307.03864, whose code does this for all matrices, those of the inputs included).
+    Weights start orthogonal, biases at zero (unless `chrono` is given), and so does the carry (Ni
+    et al. 2023, arXiv 2307.03864, whose code does this for all matrices, those of the inputs
+    included).
 
     A subclass names the torch module, the function of its cell, its state, whose fields are of
     the shape [B, N, H] and in the order in which torch takes them, and the gates that keep.
@@ -89,7 +90,7 @@ class RecurrentModel(SequenceModel):
         self.dropout = nn.Dropout(config.dropout)
 
     def _spread(self, longest: int) -> None:
-        """Gives the units time constants from 1 up to a number of tokens: s(log t) = t / (1 + t)."""
+        """Gives the units time constants of 1 up to `longest` tokens: s(log t) = t / (1 + t)."""
         for layer in range(self.num_layers):
             span = torch.empty(self.hidden).uniform_(1.0, longest - 1.0).log()
             bias_GH = self._weights(layer)[2].data.view(-1, self.hidden)

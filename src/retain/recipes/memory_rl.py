@@ -49,27 +49,9 @@ def passive_tmaze(
 
 
 @RECIPES.register("passive_tmaze/short_corridors")
-def short_corridors(*, length: int = 29, model: str = "rate") -> OnlineRunConfig:
+def passive_short_corridors(*, length: int = 29, model: str = "rate") -> OnlineRunConfig:
     """Passive T-Maze with DQN on corridors of 1 to `length` steps, judged on far longer ones."""
-    run = passive_tmaze(length=length, model=model)
-    # Neither what to write nor how to walk depends on the corridor's length, and short episodes
-    # teach both: most of their steps matter. It ends once ten times the length is walked.
-    train = replace(
-        run.train,
-        env_kwargs={"min_corridor_length": 1},
-        episodes=6_000,
-        exploration_fraction=0.2,
-        learning_rate=3e-4,
-        updates_per_step=0.05,
-        evaluate_every=200 * length,
-    )
-    evaluation = replace(
-        run.evaluation,
-        values=(length, 10 * length, max(EPISODES["passive_tmaze"])),
-        values_in_training=(length, 10 * length),
-    )
-    name = "passive_tmaze/short_corridors"
-    return replace(run, recipe=name, train=train, evaluation=evaluation)
+    return _short_corridors(passive_tmaze(length=length, model=model), length)
 
 
 @RECIPES.register("active_tmaze/dqn")
@@ -79,6 +61,12 @@ def active_tmaze(
     """Active T-Maze with DQN: fetch the goal first, and get the credit `length` steps later."""
     kwargs = {"corridor_length": length}
     return _tmaze("active_tmaze", "ActiveTMaze", kwargs, length + 3, length, model, budget)
+
+
+@RECIPES.register("active_tmaze/short_corridors")
+def active_short_corridors(*, length: int = 19, model: str = "rate") -> OnlineRunConfig:
+    """Active T-Maze with DQN on corridors of 1 to `length` steps, judged on far longer ones."""
+    return _short_corridors(active_tmaze(length=length, model=model), length)
 
 
 @RECIPES.register("visual_match/sac_discrete")
@@ -141,6 +129,31 @@ def _tmaze(
         )
     episodes = 10 if budget == "published" else 100
     return _run(f"{task}/dqn", env, kwargs, model, steps, memory, agent, train, episodes)
+
+
+def _short_corridors(run: OnlineRunConfig, length: int) -> OnlineRunConfig:
+    """Trains on short corridors too, and is judged at the longest one that the authors have.
+
+    Neither what to write nor how to walk depends on the length, and in a short episode most steps
+    matter. Training ends once ten times the length is walked.
+    """
+    task = run.recipe.split("/")[0]
+    train = replace(
+        run.train,
+        env_kwargs={"min_corridor_length": 1},
+        episodes=6_000,
+        num_envs=16,
+        exploration_fraction=0.2,
+        learning_rate=3e-4,
+        updates_per_step=0.05,
+        evaluate_every=200 * length,
+    )
+    evaluation = replace(
+        run.evaluation,
+        values=(length, 10 * length, max(EPISODES[task])),
+        values_in_training=(length, 10 * length),
+    )
+    return replace(run, recipe=f"{task}/short_corridors", train=train, evaluation=evaluation)
 
 
 def _pixels(
