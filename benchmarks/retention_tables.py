@@ -13,6 +13,7 @@ import lengths
 import recall
 import retention
 import rich_memory
+import short_corridors
 from common import LOST, RESULTS
 
 from retain.core.config import load_json
@@ -110,6 +111,28 @@ def retention_table(figures: Path) -> str:
                 rows.append([str(length), label, *_cells(group, values), *_training(group)])
     head = ["K", "model", "3 K", *(f"{value:,}" for value, _ in retention.WALKS)]
     return _markdown([*head, "seconds to train", "updates until solved"], rows)
+
+
+def short_corridors_table(figures: Path) -> str:
+    """Success by length after learning by acting on short corridors; and as a figure."""
+    groups, rows = _groups(short_corridors.SUITE), []
+    walks = tuple(value for value, _ in short_corridors.WALKS)
+    values = (*short_corridors.VALUES, *walks)
+    labels = [experiment.label for experiment in short_corridors.EXPERIMENTS]
+    drawn = [_drawn(run, label, values) for label in labels for run in groups.get(label, [])]
+    success_vs_length(
+        drawn,
+        figures / "short_corridors.png",
+        chance=0.5,
+        title="Learned by acting in corridors of 1 to 29 steps",
+    )
+    for label in labels:
+        group = groups.get(label)
+        if group:
+            taught = [[run["training"][key] for run in group] for key in ("env_steps", "seconds")]
+            steps, seconds = (f"{sum(found) / len(found):,.0f}" for found in taught)
+            rows.append([f"`{label}`", steps, seconds, *_cells(group, values)])
+    return _markdown(["model", "steps", "seconds", *(f"{value:,}" for value in values)], rows)
 
 
 def ablation_table() -> str:

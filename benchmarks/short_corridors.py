@@ -1,11 +1,12 @@
-"""Learning to remember where it is cheap: DQN on short passive T-Mazes, then far longer ones.
+"""Learning to remember where it is cheap: DQN on short T-Mazes, then far longer ones.
 
     python benchmarks/short_corridors.py
 
 Trains on corridors of 1 to 29 steps until corridors of 290 are walked without an error, or for
 6,000 episodes, and walks corridors of 29 up to 1,000,000 steps; Memory-RL trains at each length,
 up to 1,500 (Ni et al. 2023). Ten seeds of RATE, three of the others. A run that fails at one of the
-lengths from 1,500 on is not sent on a longer one.
+lengths from 1,500 on is not sent on a longer one. Then the active T-Maze, where the side must be
+fetched first: corridors of 1 to 19 steps, and walks of 19 up to 100,000 (Memory-RL: up to 500).
 """
 
 from __future__ import annotations
@@ -46,5 +47,22 @@ EXPERIMENTS = [experiment(model, model, *rest) for model, rest in MODELS.items()
 PLAIN = ("--model.valve.kind", "cross_attention")
 EXPERIMENTS.insert(1, experiment("rate-plain", "rate", 3, PLAIN))
 
+ACTIVE_VALUES = (19, 190)
+ACTIVE_WALKS = ((500, 100), (10_000, 100), (100_000, 20))
+ACTIVE = [
+    Experiment(
+        label=f"{model}, active",
+        key=f"active-{model}",
+        recipe="active_tmaze/short_corridors",
+        seeds=range(3),
+        flags=("--model", model, "--train.no-tensorboard"),
+        values=ACTIVE_VALUES,
+        walks=ACTIVE_WALKS,
+    )
+    for model in ("rate", "lstm")
+]
+
 if __name__ == "__main__":
-    run_all(SUITE, EXPERIMENTS, job_parser(__doc__).parse_args())
+    options = job_parser(__doc__).parse_args()
+    run_all(SUITE, EXPERIMENTS, options)
+    run_all(SUITE, ACTIVE, options)

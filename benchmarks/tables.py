@@ -20,6 +20,7 @@ import recall
 import retention
 import retention_tables
 import rich_memory
+import short_corridors
 import tmaze_memory
 import valve_kinds
 from common import RESULTS
@@ -146,6 +147,12 @@ def main() -> None:
         (ROOT / "docs" / "online_tasks.md", "env-speed", "env_speed.json", env_speed_table),
         (PAGE, "all-models", all_models.SUITE, lambda: online_tables.everything_table(FIGURES)),
         (PAGE, "memory-rl", memory_rl.SUITE, lambda: online_tables.credit_table(FIGURES)),
+        (
+            PAGE,
+            "short-corridors",
+            short_corridors.SUITE,
+            lambda: retention_tables.short_corridors_table(FIGURES),
+        ),
         (PAGE, "memory-chain", memory_chain.SUITE, lambda: online_tables.chain_table(FIGURES)),
         (PAGE, "gates", memory_chain.SUITE, online_tables.as_published_table),
         (PAGE, "online-speed", "online_speed.json", online_tables.online_speed_table),

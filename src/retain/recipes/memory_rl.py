@@ -51,7 +51,16 @@ def passive_tmaze(
 @RECIPES.register("passive_tmaze/short_corridors")
 def passive_short_corridors(*, length: int = 29, model: str = "rate") -> OnlineRunConfig:
     """Passive T-Maze with DQN on corridors of 1 to `length` steps, judged on far longer ones."""
-    return _short_corridors(passive_tmaze(length=length, model=model), length)
+    run = passive_tmaze(length=length, model=model)
+    train = replace(
+        run.train,
+        episodes=6_000,
+        exploration_fraction=0.2,
+        learning_rate=3e-4,
+        updates_per_step=0.05,
+        evaluate_every=200 * length,
+    )
+    return _short_corridors(replace(run, train=train), length)
 
 
 @RECIPES.register("active_tmaze/dqn")
@@ -66,7 +75,9 @@ def active_tmaze(
 @RECIPES.register("active_tmaze/short_corridors")
 def active_short_corridors(*, length: int = 19, model: str = "rate") -> OnlineRunConfig:
     """Active T-Maze with DQN on corridors of 1 to `length` steps, judged on far longer ones."""
-    return _short_corridors(active_tmaze(length=length, model=model), length)
+    run = active_tmaze(length=length, model=model)
+    train = replace(run.train, evaluate_every=1000 * length)
+    return _short_corridors(replace(run, train=train), length)
 
 
 @RECIPES.register("visual_match/sac_discrete")
@@ -138,16 +149,7 @@ def _short_corridors(run: OnlineRunConfig, length: int) -> OnlineRunConfig:
     matter. Training ends once ten times the length is walked.
     """
     task = run.recipe.split("/")[0]
-    train = replace(
-        run.train,
-        env_kwargs={"min_corridor_length": 1},
-        episodes=6_000,
-        num_envs=16,
-        exploration_fraction=0.2,
-        learning_rate=3e-4,
-        updates_per_step=0.05,
-        evaluate_every=200 * length,
-    )
+    train = replace(run.train, env_kwargs={"min_corridor_length": 1})
     evaluation = replace(
         run.evaluation,
         values=(length, 10 * length, max(EPISODES[task])),
