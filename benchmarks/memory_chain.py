@@ -9,6 +9,8 @@ them that shows the curves.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from common import Experiment, job_parser, run_all
 
 SUITE = "memory_chain"
@@ -64,9 +66,24 @@ def as_published(length: int, model: str) -> Experiment:
     )
 
 
+#: Whether an LSTM does better whose units remember for as long as the episode at first.
+SPANS = (60, 100)
+
+
+def long_spans(length: int) -> Experiment:
+    plain = experiment("memory_length", length, "lstm")
+    return replace(
+        plain,
+        label="lstm, long spans",
+        key=f"{plain.key}-long_spans",
+        flags=(*plain.flags, "--model.chrono", str(length)),
+    )
+
+
 if __name__ == "__main__":
     options = job_parser(__doc__).parse_args()
     for length in PUBLISHED_LENGTHS:
         run_all(SUITE, [as_published(length, model) for model in AS_PUBLISHED], options)
     for setting in SETTINGS:  # all seeds of one before the next, so that what there is is whole
         run_all(SUITE, [experiment(*setting, model) for model in MODELS], options)
+    run_all(SUITE, [long_spans(length) for length in SPANS], options)

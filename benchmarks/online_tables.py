@@ -10,7 +10,7 @@ from typing import Any
 import all_models
 import memory_chain
 import memory_rl
-from common import RESULTS
+from common import RESULTS, Experiment
 
 from retain.core.config import load_json
 from retain.report.final_plots import score_grid, score_vs_option
@@ -215,26 +215,43 @@ def online_speed_table() -> str:
 def as_published_table() -> str:
     """Memory length in the published way: an update after each single episode."""
     lengths = memory_chain.PUBLISHED_LENGTHS
+    rows = {
+        f"`{model}`": [memory_chain.as_published(length, model) for length in lengths]
+        for model in memory_chain.AS_PUBLISHED
+    }
+    note = "After 10,000 episodes and as many updates: mean ± standard error (runs)."
+    return _by_length(lengths, rows, note)
+
+
+def long_spans_table() -> str:
+    """Memory length with an LSTM that starts at zero, and with one that starts by keeping."""
+    lengths = memory_chain.SPANS
+    rows = {
+        "biases of zero": [memory_chain.experiment("memory_length", n, "lstm") for n in lengths],
+        "`--model.chrono` of the length": [memory_chain.long_spans(n) for n in lengths],
+    }
+    return _by_length(lengths, rows, "Mean ± standard error (runs).")
+
+
+def _by_length(lengths: tuple[int, ...], named: dict[str, list[Experiment]], note: str) -> str:
+    """Final returns on memory length, one row a name and one column a length."""
     heads = [f"return, length {length}" for length in lengths]
     rows = [f"| model | {' | '.join(heads)} |", f"|---|{'---:|' * len(heads)}"]
-    for model in memory_chain.AS_PUBLISHED:
-        cells = []
-        for length in lengths:
-            key = memory_chain.as_published(length, model).key
-            files = sorted((RESULTS / memory_chain.SUITE).glob(f"{key}-seed*.json"))
-            cells.append(_cell(map(load_json, files), _return))
-        rows.append(f"| `{model}` | {' | '.join(cells)} |")
-    rows += ["", "After 10,000 episodes and as many updates: mean ± standard error (runs)."]
-    return "\n".join(rows)
+    for name, experiments in named.items():
+        folder = RESULTS / memory_chain.SUITE
+        found = [sorted(folder.glob(f"{each.key}-seed*.json")) for each in experiments]
+        cells = [_cell(map(load_json, files), _return) for files in found]
+        rows.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join([*rows, "", note])
 
 
 def _by(suite: str, task: str, value: Callable[[dict[str, Any]], str]) -> Group:
-    """Results of a task by model and setting, of the short budgets."""
+    """Results of a task by model and setting, of the short budgets and with no other change."""
     groups: Group = defaultdict(list)
     if not any((RESULTS / suite).glob("*.json")):
         return groups
     for result in load_results(RESULTS / suite):
-        if _task(result) == task and "as published" not in result["label"]:
+        if _task(result) == task and result["label"] == result["model"]:
             groups[result["model"], value(result)].append(result)
     return groups
 

@@ -49,18 +49,28 @@ EXPERIMENTS.insert(1, experiment("rate-plain", "rate", 3, PLAIN))
 
 ACTIVE_VALUES = (19, 190)
 ACTIVE_WALKS = ((500, 100), (10_000, 100), (100_000, 20))
-ACTIVE = [
-    Experiment(
-        label=f"{model}, active",
-        key=f"active-{model}",
+ACTIVE_MODELS: dict[str, tuple[int, tuple[str, ...]]] = {
+    "rate": (10, ()),
+    "lstm": (3, ()),
+    "gru": (3, ()),
+    "gpt2": (3, ("--model.context-length", "504")),
+}
+
+
+def active(label: str, model: str, seeds: int, flags: tuple[str, ...]) -> Experiment:
+    return Experiment(
+        label=f"{label}, active",
+        key=f"active-{label}",
         recipe="active_tmaze/short_corridors",
-        seeds=range(3),
-        flags=("--model", model, "--train.no-tensorboard"),
+        seeds=range(seeds),
+        flags=("--model", model, "--train.no-tensorboard", *flags),
         values=ACTIVE_VALUES,
         walks=ACTIVE_WALKS,
     )
-    for model in ("rate", "lstm")
-]
+
+
+ACTIVE = [active(model, model, *rest) for model, rest in ACTIVE_MODELS.items()]
+ACTIVE.insert(1, active("rate-plain", "rate", 3, PLAIN))
 
 if __name__ == "__main__":
     options = job_parser(__doc__).parse_args()

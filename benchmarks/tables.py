@@ -155,6 +155,7 @@ def main() -> None:
         ),
         (PAGE, "memory-chain", memory_chain.SUITE, lambda: online_tables.chain_table(FIGURES)),
         (PAGE, "gates", memory_chain.SUITE, online_tables.as_published_table),
+        (PAGE, "long-spans", memory_chain.SUITE, online_tables.long_spans_table),
         (PAGE, "online-speed", "online_speed.json", online_tables.online_speed_table),
         (
             RETENTION,

@@ -376,3 +376,41 @@ def test_what_torch_refuses_is_said_as_a_setting(
 def test_settings_that_cannot_be_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         OnlineTrainConfig(**settings)
+
+
+# -- another environment in training -------------------------------------------------------------
+
+
+def test_options_of_training_change_training_alone(tmp_path: Path) -> None:
+    mixed = {"corridor_length": 6}
+    config = tiny_online(kwargs=mixed, env_kwargs={"min_corridor_length": 1}, episodes=40)
+    run = api.train(config, runs=tmp_path, name="run")
+    lengths = [line["train/length"] for line in metrics(run.folder) if "train/length" in line]
+    assert len(set(lengths)) > 1
+    assert all(2 <= length <= 7 for length in lengths)
+    (record,) = run.results()["evaluations"]
+    assert record["kwargs"] == mixed
+    assert set(record["lengths"]) == {7}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"min_corridor_length": 9}, "min_corridor_length 9 is greater than corridor_length 3"),
+        ({"min_corridor": 1}, "min_corridor"),
+    ],
+)
+def test_options_of_training_that_cannot_be_are_refused(
+    tmp_path: Path, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        train(tiny_online(env_kwargs=options), tmp_path)
+    assert not (tmp_path / "run").exists()
+
+
+def test_training_where_other_things_are_seen_is_refused(tmp_path: Path) -> None:
+    config = tiny_online(
+        environment="retain/MemorySize-v0", kwargs={"num_bits": 2}, env_kwargs={"num_bits": 3}
+    )
+    with pytest.raises(ConfigError, match="the policy's observation space is"):
+        train(config, tmp_path)
