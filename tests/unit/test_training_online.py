@@ -69,6 +69,22 @@ def test_training_ends_once_its_return_is_good_enough(
     assert train(config, tmp_path)[1]["env_steps"] == steps
 
 
+@pytest.mark.parametrize(("stop", "steps"), [(-1.25, 12), (-0.75, 96)])
+def test_a_return_that_ends_training_is_asked_of_every_watched_value(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: float, steps: int
+) -> None:
+    """One value returns -1, and the last one 0."""
+
+    def evaluate(*_: Any, value: int, **__: Any) -> dict[str, Any]:
+        good = -1.0 if value == 2 else 0.0
+        return {"metric": "return", "mean": good, "return_mean": good}
+
+    monkeypatch.setattr(online, "evaluate_policy", evaluate)
+    watched = {"parameter": "corridor_length", "values_in_training": (2, 5)}
+    config = tiny_online(evaluate_every=10, num_envs=3, stop_at_return=stop, evaluation=watched)
+    assert train(config, tmp_path)[1]["env_steps"] == steps
+
+
 @pytest.mark.parametrize("ratio", [0.02, 0.25, 0.3, 1.0, 1.7])
 def test_updates_are_as_many_as_the_steps_have_earned(tmp_path: Path, ratio: float) -> None:
     config = tiny_online(updates_per_step=ratio, random_episodes=5, num_envs=4, episodes=23)

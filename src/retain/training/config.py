@@ -229,7 +229,8 @@ class OnlineTrainConfig(LoopConfig):
     """Steps of the environment between evaluations; None for none before the end."""
 
     stop_at_return: float | None = None
-    """End training once the mean return of an evaluation reaches this; None to go on."""
+    """End training once the mean return of an evaluation reaches this, at every one of
+    `evaluation.values_in_training`; None to go on."""
 
     checkpoint_every: int = 100_000
     """Steps of the environment between checkpoints; they hold the replay."""

@@ -314,6 +314,7 @@ class _Trainer:
         evaluation, progress = self.config.evaluation, self.progress
         values: tuple[int | None, ...] = evaluation.values_in_training or (None,)
         metrics: dict[str, float] = {}
+        returns = []
         for value in values:
             record = evaluate_policy(
                 self.agent,
@@ -327,6 +328,7 @@ class _Trainer:
             )
             suffix = "" if value is None else f"/{value}"
             metrics[f"eval/return{suffix}"] = record["return_mean"]
+            returns.append(record["return_mean"])
             if record["metric"] == "success":
                 metrics[f"eval/success{suffix}"] = record["mean"]
         self._log(metrics)
@@ -340,7 +342,7 @@ class _Trainer:
             }
         )
         stop_at = self.settings.stop_at_return
-        progress.stopped = stop_at is not None and record["return_mean"] >= stop_at
+        progress.stopped = stop_at is not None and min(returns) >= stop_at
         if record["mean"] > progress.best:
             progress.best = record["mean"]
             self._save(best=True)
