@@ -124,7 +124,7 @@ def short_corridors_table(figures: Path) -> str:
         if not labels:
             continue
         success_vs_length(
-            [_drawn(run, label, values) for label in labels for run in groups[label]],
+            [_drawn(run, _model(label), values) for label in labels for run in groups[label]],
             figures / f"short_corridors_{name}.png",
             chance=0.5,
             title=f"{name.capitalize()} T-Maze, learned in corridors of 1 to {first[0]} steps",
@@ -134,7 +134,7 @@ def short_corridors_table(figures: Path) -> str:
             group = groups[label]
             taught = [[run["training"][key] for run in group] for key in ("env_steps", "seconds")]
             steps, seconds = (f"{sum(found) / len(found):,.0f}" for found in taught)
-            rows.append([label.split(",")[0], steps, seconds, *_cells(group, values)])
+            rows.append([f"`{_model(label)}`", steps, seconds, *_cells(group, values)])
         head = [f"{name} T-Maze", "steps", "seconds", *(f"{value:,}" for value in values)]
         tables.append(_markdown(head, rows))
     tables.append(
@@ -144,6 +144,11 @@ def short_corridors_table(figures: Path) -> str:
         "as it was last seen."
     )
     return "\n\n".join(tables)
+
+
+def _model(label: str) -> str:
+    """The model that a label names; what follows the comma says which maze."""
+    return label.split(",")[0]
 
 
 def ablation_table() -> str:
