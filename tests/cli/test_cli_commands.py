@@ -48,6 +48,8 @@ def test_train_left_everything_there(trained: Path) -> None:
 ONLINE = {
     "passive_tmaze/dqn": ["--length=3"],
     "active_tmaze/dqn": ["--length=3"],
+    "passive_tmaze/short_corridors": ["--length=3"],
+    "active_tmaze/short_corridors": ["--length=3"],
     "visual_match/sac_discrete": ["--length=2"],
     "key_to_door/sac_discrete": ["--length=2"],
     "memory_length/a2c": ["--length=3"],
@@ -75,8 +77,10 @@ def test_every_recipe_trains_by_the_command(name: str, tmp_path: Path) -> None:
     command = ["train", name, "--no-evaluation", "--runs", str(tmp_path)]
     if name in ONLINE:
         flags = [*ONLINE[name], *ONLINE_FLAGS]
-        options = recipe(name, **_arguments(ONLINE[name])).environment.kwargs.values()
-        folder = "-".join([name.replace("/", "-"), *map(str, options), "lstm-seed0"])
+        config = recipe(name, **_arguments(ONLINE[name]))
+        options = map(str, config.environment.kwargs.values())
+        model = config.model.registered_name
+        folder = "-".join([name.replace("/", "-"), *options, model, "seed0"])
     else:
         # Not every model has heads or layers to set.
         settings = [field.name.replace("_", "-") for field in fields(recipe(name).model)]
