@@ -11,29 +11,44 @@ fetched first: corridors of 1 to 19 steps, and walks of 19 up to 100,000 (Memory
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from common import Experiment, job_parser, run_all
 
 SUITE = "short_corridors"
 VALUES = (29, 290)
 WALKS = ((1500, 100), (10_000, 100), (100_000, 20), (1_000_000, 10))
+ACTIVE_VALUES = (19, 190)
+ACTIVE_WALKS = ((500, 100), (10_000, 100), (100_000, 20))
 
-#: Seeds and flags. Windows and caches are long enough for the authors' longest corridor.
-MODELS: dict[str, tuple[int, tuple[str, ...]]] = {
-    "rate": (10, ()),
-    "lstm": (3, ()),
-    "gru": (3, ()),
-    "gpt2": (3, ("--model.context-length", "1502")),
-    "stable_hadamard": (3, ()),
-    "elmur": (3, ()),
-    "rmt": (3, ()),
-    "transformer_xl": (3, ("--model.cache-length", "1502")),
-}
+#: The paper's valve, for what the retaining one brings.
+PLAIN = ("--model.valve.kind", "cross_attention")
+#: Name, model, seeds and flags. Windows and caches reach over the authors' longest corridor.
+Row = tuple[str, str, int, tuple[str, ...]]
+MODELS: tuple[Row, ...] = (
+    ("rate", "rate", 10, ()),
+    ("rate-plain", "rate", 3, PLAIN),
+    ("lstm", "lstm", 3, ()),
+    ("gru", "gru", 3, ()),
+    ("gpt2", "gpt2", 3, ("--model.context-length", "1502")),
+    ("stable_hadamard", "stable_hadamard", 3, ()),
+    ("elmur", "elmur", 3, ()),
+    ("rmt", "rmt", 3, ()),
+    ("transformer_xl", "transformer_xl", 3, ("--model.cache-length", "1502")),
+)
+ACTIVE_MODELS: tuple[Row, ...] = (
+    ("rate", "rate", 10, ()),
+    ("rate-plain", "rate", 3, PLAIN),
+    ("lstm", "lstm", 3, ()),
+    ("gru", "gru", 3, ()),
+    ("gpt2", "gpt2", 3, ("--model.context-length", "504")),
+)
 
 
-def experiment(label: str, model: str, seeds: int, flags: tuple[str, ...]) -> Experiment:
+def experiment(name: str, model: str, seeds: int, flags: tuple[str, ...]) -> Experiment:
     return Experiment(
-        label=label,
-        key=label,
+        label=name,
+        key=name,
         recipe="passive_tmaze/short_corridors",
         seeds=range(seeds),
         flags=("--model", model, "--train.no-tensorboard", *flags),
@@ -42,35 +57,20 @@ def experiment(label: str, model: str, seeds: int, flags: tuple[str, ...]) -> Ex
     )
 
 
-EXPERIMENTS = [experiment(model, model, *rest) for model, rest in MODELS.items()]
-# The paper's valve, for what the retaining one brings.
-PLAIN = ("--model.valve.kind", "cross_attention")
-EXPERIMENTS.insert(1, experiment("rate-plain", "rate", 3, PLAIN))
-
-ACTIVE_VALUES = (19, 190)
-ACTIVE_WALKS = ((500, 100), (10_000, 100), (100_000, 20))
-ACTIVE_MODELS: dict[str, tuple[int, tuple[str, ...]]] = {
-    "rate": (10, ()),
-    "lstm": (3, ()),
-    "gru": (3, ()),
-    "gpt2": (3, ("--model.context-length", "504")),
-}
-
-
-def active(label: str, model: str, seeds: int, flags: tuple[str, ...]) -> Experiment:
-    return Experiment(
-        label=f"{label}, active",
-        key=f"active-{label}",
+def active(row: Row) -> Experiment:
+    plain = experiment(*row)
+    return replace(
+        plain,
+        label=f"{plain.label}, active",
+        key=f"active-{plain.key}",
         recipe="active_tmaze/short_corridors",
-        seeds=range(seeds),
-        flags=("--model", model, "--train.no-tensorboard", *flags),
         values=ACTIVE_VALUES,
         walks=ACTIVE_WALKS,
     )
 
 
-ACTIVE = [active(model, model, *rest) for model, rest in ACTIVE_MODELS.items()]
-ACTIVE.insert(1, active("rate-plain", "rate", 3, PLAIN))
+EXPERIMENTS = [experiment(*row) for row in MODELS]
+ACTIVE = [active(row) for row in ACTIVE_MODELS]
 
 if __name__ == "__main__":
     options = job_parser(__doc__).parse_args()

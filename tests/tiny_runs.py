@@ -25,6 +25,14 @@ from retain.recipes import recipe
 from retain.tokens import StepTokenConfig
 from retain.training.config import OnlineRunConfig, OnlineTrainConfig, RunConfig
 
+DEVICES = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+"""Where tests of devices run; the processor is always among them."""
+
+
+class StoppedError(Exception):
+    """What a test stops a run with."""
+
+
 #: Flags that make any recipe tiny; SIZE only those of transformers that read segments.
 FLAGS = (
     "--train.batch-size=8",

@@ -10,8 +10,8 @@ import torch
 
 from contract.cases import Case, all_cases
 from contract.trials import expect_same, random_resets, run
+from tiny_runs import DEVICES
 
-DEVICES = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
 #: Products are summed in another order there.
 TOLERANCE = 1e-8
 

@@ -12,13 +12,16 @@ import pytest
 import torch
 
 from retain import api
-from tiny_runs import ONLINE_AGENTS, ONLINE_MODELS, metrics, tiny, tiny_online, weights
-
-DEVICES = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
-
-
-class StoppedError(Exception):
-    """What the test stops a run with."""
+from tiny_runs import (
+    DEVICES,
+    ONLINE_AGENTS,
+    ONLINE_MODELS,
+    StoppedError,
+    metrics,
+    tiny,
+    tiny_online,
+    weights,
+)
 
 
 def _stop(at: int, values: dict[str, float]) -> None:

@@ -19,7 +19,7 @@ from retain.core.errors import RunError
 from retain.training import online
 from retain.training.config import config_to_dict
 from retain.training.runs import Run
-from tiny_runs import assert_same_runs, metrics, tiny_online
+from tiny_runs import StoppedError, assert_same_runs, metrics, tiny_online
 
 #: Everything that draws random numbers or counts. Lines of metrics, evaluations and checkpoints
 #: come at different steps, and a replay that is too small for the run.
@@ -57,10 +57,6 @@ CONFIGS = {
     ),
 }  # fmt: skip
 NAMES = list(CONFIGS)
-
-
-class StoppedError(Exception):
-    """What the test stops a run with."""
 
 
 class _Stop:

@@ -15,7 +15,7 @@ from retain.core.errors import RunError, TrainingError
 from retain.training import parallel
 from retain.training.parallel import Place
 from retain.training.runs import Run
-from tiny_runs import assert_same_runs, metrics, tiny
+from tiny_runs import StoppedError, assert_same_runs, metrics, tiny
 
 #: A user's module: imported by every process, so it can watch what each of them does.
 WATCH = """
@@ -34,10 +34,6 @@ def train(self):
 
 offline._Trainer._train = train
 """
-
-
-class StoppedError(Exception):
-    """What the test stops a run with."""
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from retain.core.config import dump_json
 from retain.core.errors import RunError
 from retain.training.config import RunConfig, config_to_dict
 from retain.training.runs import Run
-from tiny_runs import assert_same_runs, metrics, tiny
+from tiny_runs import StoppedError, assert_same_runs, metrics, tiny
 
 UPDATES = 20
 
@@ -45,10 +45,6 @@ CONFIGS = {
         checkpoint_every=5,
     ),
 }
-
-
-class StoppedError(Exception):
-    """What the test stops a run with."""
 
 
 @pytest.fixture(scope="module")

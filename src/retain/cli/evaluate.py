@@ -26,11 +26,10 @@ def run(arguments: list[str]) -> None:
         return
     if arguments[0].startswith("-"):
         raise RetainError("the run comes first: retain evaluate RUN [options]")
-    import torch
-
     from retain import api
     from retain.cli.display import console, evaluation_table
     from retain.core.config import dump_json
+    from retain.training.parallel import limit_threads
     from retain.training.runs import Run
 
     trained = Run(arguments[0])
@@ -42,9 +41,7 @@ def run(arguments: list[str]) -> None:
     target: Path | None = options.json
     if target is not None and target.is_dir():
         raise ConfigError(f"--json {target} is a folder; give the name of a file")
-    threads = trained.config.train.num_threads
-    if threads is not None:  # as in training: several threads crawl where other work has the cores
-        torch.set_num_threads(threads)
+    limit_threads(trained.config.train)
     environment = trained.config.environment
     kwargs = {**environment.kwargs, **environment_options(options.option)}
     records = api.evaluate(

@@ -400,6 +400,21 @@ def check_count(name: str, value: Any, least: int = 1) -> None:
         raise ConfigError(f"{name} must be at least {least}, got {number}")
 
 
+def check_lengths(shortest: int | None, longest: int) -> None:
+    """Checks the lengths that a corridor can have; None: it has but one.
+
+    Raises:
+        ConfigError: If one is not a whole number of at least 1, or the two are in the wrong order.
+    """
+    check_count("corridor_length", longest)
+    if shortest is not None:
+        check_count("min_corridor_length", shortest)
+        if shortest > longest:
+            raise ConfigError(
+                f"min_corridor_length {shortest} is greater than corridor_length {longest}"
+            )
+
+
 def _seed(seed: Any) -> int:
     number = whole_number("a seed", seed)
     if number < 0:

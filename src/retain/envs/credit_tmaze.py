@@ -35,7 +35,7 @@ import numpy as np
 import numpy.typing as npt
 
 from retain.core.errors import ConfigError
-from retain.envs.batched import BatchedEnv, BatchedVectorEnv, Transition, check_count
+from retain.envs.batched import BatchedEnv, BatchedVectorEnv, Transition, check_count, check_lengths
 from retain.envs.draws import FixedHorizonRules, Rows, below, bits
 from retain.envs.experts import register_expert
 from retain.envs.tmaze_picture import Scene, as_picture, as_text
@@ -172,10 +172,12 @@ class CreditTMazeRules(FixedHorizonRules):
         terminated_B, last = self.tick()
         before_B = self.state_B
         self.state_B = self._next.take((before_B << SHIFT) + actions_B)
-        x_B = self.x_S.take(self.state_B)
-        if self.options.min_corridor_length is not None:
+        drawn = self.options.min_corridor_length is not None
+        if drawn:
             self._mend_shorter(before_B, actions_B)
-            x_B = np.maximum(self.x_S.take(self.state_B), self._shorter_B)
+        x_B = self.x_S.take(self.state_B)
+        if drawn:
+            np.maximum(x_B, self._shorter_B, out=x_B)
         late_B = x_B < self.ages() - self.options.oracle_distance
         rewards_B = np.zeros(self.num_rows)
         np.copyto(rewards_B, self._late_reward_B, where=late_B)
@@ -322,14 +324,7 @@ class CreditTMazeOracle:
 
 def _check(options: PassiveTMazeOptions | ActiveTMazeOptions) -> None:
     """Checks what both mazes have."""
-    longest, shortest = options.corridor_length, options.min_corridor_length
-    check_count("corridor_length", longest)
-    if shortest is not None:
-        check_count("min_corridor_length", shortest)
-        if shortest > longest:
-            raise ConfigError(
-                f"min_corridor_length {shortest} is greater than corridor_length {longest}"
-            )
+    check_lengths(options.min_corridor_length, options.corridor_length)
     _check_number("distract_reward", options.distract_reward)
 
 

@@ -47,6 +47,7 @@ from retain.envs.batched import (
     BatchedVectorEnv,
     Transition,
     check_count,
+    check_lengths,
 )
 from retain.envs.experts import register_expert
 from retain.envs.noise import Noise, RowNoise
@@ -95,22 +96,17 @@ class TMazeOptions:
     """Steps after which an episode is cut short; by default two more than the best play needs."""
 
     def __post_init__(self) -> None:
-        for name in ("corridor_length", "length_step", "num_hints"):
+        for name in ("length_step", "num_hints"):
             check_count(name, getattr(self, name))
         for name in ("replacements", "distractors"):
             check_count(name, getattr(self, name), least=0)
-        for name in ("min_corridor_length", "max_episode_steps"):
-            if getattr(self, name) is not None:
-                check_count(name, getattr(self, name))
+        if self.max_episode_steps is not None:
+            check_count("max_episode_steps", self.max_episode_steps)
         for name, allowed in (("hint_time", HintTime), ("noise", Noise)):
             value, names = getattr(self, name), get_args(allowed)
             if value not in names:
                 raise ConfigError(f"{name} '{value}' is not one of {', '.join(names)}")
-        if self.shortest > self.corridor_length:
-            raise ConfigError(
-                f"min_corridor_length {self.shortest} is greater than "
-                f"corridor_length {self.corridor_length}"
-            )
+        check_lengths(self.min_corridor_length, self.corridor_length)
         if not isinstance(self.named_hints, bool):  # it adds a channel, and no other number may
             raise ConfigError(f"named_hints must be true or false, got {self.named_hints!r}")
         if self.replacements and not self.named_hints:

@@ -103,8 +103,7 @@ class _Trainer:
         config = cast(RunConfig, run.config)
         self.run, self.config, self.report = run, config, report
         self.settings = config.train
-        if self.settings.num_threads is not None:
-            torch.set_num_threads(self.settings.num_threads)
+        parallel.limit_threads(self.settings)
         self.fabric = parallel.fabric(self.settings, place)
         self.fabric.launch()
         rank = self.fabric.global_rank

@@ -125,8 +125,7 @@ class _Trainer:
         config = cast(OnlineRunConfig, run.config)
         self.run, self.config, self.report = run, config, report
         self.settings = config.train
-        if self.settings.num_threads is not None:
-            torch.set_num_threads(self.settings.num_threads)
+        parallel.limit_threads(self.settings)
         self.fabric = parallel.fabric(self.settings)
         self.fabric.launch()
         torch.manual_seed(config.seed)

@@ -61,6 +61,15 @@ class _Processes(LightningEnvironment):
         return 0
 
 
+def limit_threads(settings: TrainConfig | OnlineTrainConfig) -> None:
+    """Gives this process the threads that a run asks for.
+
+    Several threads gain small models little, and crawl where other work has the cores.
+    """
+    if settings.num_threads is not None:
+        torch.set_num_threads(settings.num_threads)
+
+
 def fabric(settings: TrainConfig | OnlineTrainConfig, place: Place | None = None) -> Fabric:
     """Returns the Fabric of one process, not launched yet.
 

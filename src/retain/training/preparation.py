@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,7 +15,7 @@ from retain.core.errors import ConfigError
 from retain.data.pack import Pack, open_pack
 from retain.data.segments import SegmentSampler
 from retain.envs import make, make_vec
-from retain.evaluation import EnvironmentConfig, check_spaces
+from retain.evaluation import check_spaces
 from retain.rollout import check_goes_back
 from retain.training import online, parallel
 from retain.training.config import AnyRunConfig, OnlineRunConfig, RunConfig
@@ -63,31 +62,24 @@ def start(config: RunConfig, folder: Path, dataset: str) -> Run:
 
 def _check_environment(config: AnyRunConfig, policy: Policy, source: str) -> None:
     """Checks that what is trained on one source can act where it will be evaluated."""
-    kwargs = dict(config.environment.kwargs)
+    kwargs: dict[str, Any] = dict(config.environment.kwargs)
     evaluation = config.evaluation
     values = [*evaluation.values, *evaluation.values_in_training]
     if evaluation.parameter is not None and values:
         kwargs[evaluation.parameter] = values[0]
-    _check_spaces(replace(config.environment, kwargs=kwargs), policy, source)
+    env = make(config.environment.id, **kwargs)
+    try:
+        check_spaces(policy, env.observation_space, env.action_space)
+    except ConfigError as error:
+        raise ConfigError(f"{source} and {config.environment.id}: {error}") from None
+    finally:
+        env.close()
     if evaluation.lookahead > 1:
-        options: dict[str, Any] = kwargs
-        rows = make_vec(config.environment.id, num_envs=1, independent_rows=True, **options)
+        rows = make_vec(config.environment.id, num_envs=1, independent_rows=True, **kwargs)
         try:
             check_goes_back(rows)
         finally:
             rows.close()
-
-
-def _check_spaces(environment: EnvironmentConfig, policy: Policy, source: str) -> None:
-    """Checks that a policy can act in an environment."""
-    kwargs: dict[str, Any] = dict(environment.kwargs)
-    env = make(environment.id, **kwargs)
-    try:
-        check_spaces(policy, env.observation_space, env.action_space)
-    except ConfigError as error:
-        raise ConfigError(f"{source} and {environment.id}: {error}") from None
-    finally:
-        env.close()
 
 
 def start_online(config: OnlineRunConfig, folder: Path) -> Run:
@@ -101,7 +93,6 @@ def start_online(config: OnlineRunConfig, folder: Path) -> Run:
     agent = agent_of(config)
     online.replay_of(config, agent)
     _check_environment(config, agent, "the run")
-    _check_spaces(config.training_environment, agent, "the run")
     parallel.fabric(config.train)
     if config.train.wandb is not None:
         WeightsAndBiases.check()
@@ -114,7 +105,9 @@ def agent_of(config: OnlineRunConfig) -> OnlineAgent:
     Raises:
         ConfigError: If the environment, the model and the agent do not fit together.
     """
-    env = make(config.environment.id, **config.environment.kwargs)
+    environment = config.training_environment
+    kwargs: dict[str, Any] = dict(environment.kwargs)
+    env = make(environment.id, **kwargs)
     spaces = env.observation_space, env.action_space
     env.close()
     build = AGENTS.get(config.agent.registered_name)
