@@ -262,7 +262,7 @@ def test_a_row_that_has_ended_stands_still() -> None:
         (SIZE, {"bits": 3}, "has no option 'bits'; its options: .*memory_length, num_bits"),
         (SPREAD, {"num_bits": 4}, "num_bits must be odd to have a majority, got 4"),
         (SPREAD, {"memory_length": 3}, "num_bits 5 does not fit memory_length 3"),
-        (SPREAD, {"layout_seed": -1}, "layout_seed must not be negative, got -1"),
+        (SPREAD, {"layout_seed": -1}, "layout_seed must be at least 0, got -1"),
         (SPREAD, {"layout_seed": "x"}, "layout_seed must be a whole number, got 'x'"),
         (LENGTH, {"render_mode": "rgb_array"}, "render_mode 'rgb_array' is not one of ansi"),
     ],

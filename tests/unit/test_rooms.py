@@ -478,18 +478,18 @@ def test_pictures(id: str) -> None:
 
 BAD: list[tuple[str, dict[str, Any], str]] = [
     *(
-        (id, {"distractor_length": -1}, "distractor_length must not be negative, got -1")
+        (id, {"distractor_length": -1}, "distractor_length must be at least 0, got -1")
         for id in IDS
     ),
     (DOOR, {"distractor_length": 1.5}, "distractor_length must be a whole number, got 1.5"),
     (DOOR, {"num_apples": 23}, "num_apples 23 is too many: there are 22 places"),
-    (DOOR, {"num_apples": -1}, "num_apples must not be negative"),
-    (MATCH, {"apple_respawn": -3}, "apple_respawn must not be negative"),
+    (DOOR, {"num_apples": -1}, "num_apples must be at least 0"),
+    (MATCH, {"apple_respawn": -3}, "apple_respawn must be at least 0"),
     (MATCH, {"apple_reward": math.nan}, "apple_reward must be a finite number, got nan"),
     (MATCH, {"success_reward": "5"}, "success_reward must be a finite number, got '5'"),
     (MATCH, {"success_reward": 0.0}, "success_reward must be above 0, got 0.0"),
     (MATCH, {"colours": "random"}, "colours 'random' is not one of fixed, per_env, per_episode"),
-    (MATCH, {"colours": "per_env", "colour_seed": -1}, "colour_seed must not be negative"),
+    (MATCH, {"colours": "per_env", "colour_seed": -1}, "colour_seed must be at least 0"),
     (MATCH, {"colour_seed": 1}, "colour_seed has no effect with colours 'fixed'; use 'per_env'"),
     (DOOR, {"colours": "fixed"}, "has no option 'colours'; its options: apple_respawn"),
 ]

@@ -214,7 +214,7 @@ def test_other_wrong_input_is_refused() -> None:
     with pytest.raises(ConfigError, match="render_mode"):
         TMazeEnv(render_mode="hologram")
     env = envs.make(ID)
-    with pytest.raises(ConfigError, match="must not be negative"):
+    with pytest.raises(ConfigError, match="must be at least 0"):
         env.reset(seed=-1)
     env.reset(seed=0)
     with pytest.raises(gym.error.InvalidAction):

@@ -36,13 +36,8 @@ import numpy.typing as npt
 
 from retain.core.errors import ConfigError
 from retain.envs.associative_picture import Scene, as_picture, as_text
-from retain.envs.batched import (
-    BatchedEnv,
-    BatchedRules,
-    BatchedVectorEnv,
-    Transition,
-    check_count,
-)
+from retain.envs.batched import BatchedEnv, BatchedRules, BatchedVectorEnv, Transition
+from retain.envs.checks import check_count
 from retain.envs.experts import register_expert
 from retain.envs.noise import Noise, RowNoise
 

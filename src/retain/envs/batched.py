@@ -11,7 +11,6 @@ Axes: B rows, R rows chosen from them.
 from __future__ import annotations
 
 import inspect
-import operator
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple
@@ -23,6 +22,7 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
 from retain.core.errors import ConfigError
+from retain.envs.checks import check_count
 from retain.envs.snapshots import Snapshot
 
 Array = npt.NDArray[Any]
@@ -381,45 +381,9 @@ def as_autoreset_mode(mode: str | AutoresetMode) -> AutoresetMode:
     raise ConfigError(f"autoreset_mode '{mode}' is not one of {names}")
 
 
-def whole_number(name: str, value: Any) -> int:
-    """Reads a whole number.
-
-    Raises:
-        ConfigError: If it is none.
-    """
-    try:
-        return operator.index(value)
-    except TypeError:
-        raise ConfigError(f"{name} must be a whole number, got {value!r}") from None
-
-
-def check_count(name: str, value: Any, least: int = 1) -> None:
-    """Raises ConfigError unless `value` is a whole number of at least `least`."""
-    number = whole_number(name, value)
-    if number < least:
-        raise ConfigError(f"{name} must be at least {least}, got {number}")
-
-
-def check_lengths(shortest: int | None, longest: int) -> None:
-    """Checks the lengths that a corridor can have; None: it has but one.
-
-    Raises:
-        ConfigError: If one is not a whole number of at least 1, or the two are in the wrong order.
-    """
-    check_count("corridor_length", longest)
-    if shortest is not None:
-        check_count("min_corridor_length", shortest)
-        if shortest > longest:
-            raise ConfigError(
-                f"min_corridor_length {shortest} is greater than corridor_length {longest}"
-            )
-
-
 def _seed(seed: Any) -> int:
-    number = whole_number("a seed", seed)
-    if number < 0:
-        raise ConfigError(f"a seed must not be negative, got {number}")
-    return number
+    check_count("a seed", seed, least=0)
+    return int(seed)
 
 
 def _actions(

@@ -26,7 +26,6 @@ Axes: B rows, R rows chosen from them, C cells, S states, A actions, O observati
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,8 +33,8 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
-from retain.core.errors import ConfigError
-from retain.envs.batched import BatchedEnv, BatchedVectorEnv, Transition, check_count, check_lengths
+from retain.envs.batched import BatchedEnv, BatchedVectorEnv, Transition
+from retain.envs.checks import check_count, check_lengths, check_number
 from retain.envs.draws import FixedHorizonRules, Rows, below, bits
 from retain.envs.experts import register_expert
 from retain.envs.tmaze_picture import Scene, as_picture, as_text
@@ -325,9 +324,4 @@ class CreditTMazeOracle:
 def _check(options: PassiveTMazeOptions | ActiveTMazeOptions) -> None:
     """Checks what both mazes have."""
     check_lengths(options.min_corridor_length, options.corridor_length)
-    _check_number("distract_reward", options.distract_reward)
-
-
-def _check_number(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ConfigError(f"{name} must be a finite number, got {value!r}")
+    check_number("distract_reward", options.distract_reward)

@@ -32,7 +32,8 @@ import numpy as np
 import numpy.typing as npt
 
 from retain.core.errors import ConfigError
-from retain.envs.batched import BatchedEnv, BatchedVectorEnv, Transition, check_count, whole_number
+from retain.envs.batched import BatchedEnv, BatchedVectorEnv, Transition
+from retain.envs.checks import check_count
 from retain.envs.draws import FixedHorizonRules, Rows, below, bits
 from retain.envs.experts import register_expert
 
@@ -87,8 +88,7 @@ class DistributedMemoryOptions:
     def __post_init__(self) -> None:
         for name in ("memory_length", "num_bits"):
             check_count(name, getattr(self, name))
-        if whole_number("layout_seed", self.layout_seed) < 0:
-            raise ConfigError(f"layout_seed must not be negative, got {self.layout_seed}")
+        check_count("layout_seed", self.layout_seed, least=0)
         if self.num_bits % 2 == 0:
             raise ConfigError(f"num_bits must be odd to have a majority, got {self.num_bits}")
         if self.num_bits > self.memory_length:

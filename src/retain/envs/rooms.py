@@ -26,8 +26,6 @@ Axes: B rows, R some of the rows, C cells of a board with its margin, V cells of
 
 from __future__ import annotations
 
-import math
-import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -38,6 +36,7 @@ import numpy.typing as npt
 
 from retain.core.errors import ConfigError
 from retain.envs.batched import BatchedRules, Transition
+from retain.envs.checks import check_count, check_number
 from retain.envs.rooms_maps import (
     APPLE,
     APPLE_ROOM,
@@ -85,13 +84,13 @@ class RoomOptions:
 
     def __post_init__(self) -> None:
         for name in ("distractor_length", "num_apples", "apple_respawn"):
-            check_count(name, getattr(self, name))
+            check_count(name, getattr(self, name), least=0)
         if self.num_apples > NUM_APPLE_CELLS:
             raise ConfigError(
                 f"num_apples {self.num_apples} is too many: there are {NUM_APPLE_CELLS} places"
             )
         for name in ("apple_reward", "success_reward"):
-            _check_number(name, getattr(self, name))
+            check_number(name, getattr(self, name))
         if self.success_reward <= 0:
             raise ConfigError(f"success_reward must be above 0, got {self.success_reward}")
 
@@ -259,22 +258,3 @@ class RoomRules(BatchedRules):
             success=bool(self.success_B[row]) if self.ended_B[row] else None,
         )
         return as_text(scene) if mode == "ansi" else as_picture(scene)
-
-
-def check_count(name: str, value: Any) -> None:
-    """Refuses what is not a whole number from 0 on.
-
-    Raises:
-        ConfigError: With the name of the option.
-    """
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise ConfigError(f"{name} must be a whole number, got {value!r}") from None
-    if number < 0:
-        raise ConfigError(f"{name} must not be negative, got {number}")
-
-
-def _check_number(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ConfigError(f"{name} must be a finite number, got {value!r}")

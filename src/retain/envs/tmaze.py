@@ -41,14 +41,8 @@ import numpy as np
 import numpy.typing as npt
 
 from retain.core.errors import ConfigError
-from retain.envs.batched import (
-    BatchedEnv,
-    BatchedRules,
-    BatchedVectorEnv,
-    Transition,
-    check_count,
-    check_lengths,
-)
+from retain.envs.batched import BatchedEnv, BatchedRules, BatchedVectorEnv, Transition
+from retain.envs.checks import check_count, check_lengths
 from retain.envs.experts import register_expert
 from retain.envs.noise import Noise, RowNoise
 from retain.envs.tmaze_picture import Scene, as_picture, as_text

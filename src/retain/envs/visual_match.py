@@ -17,7 +17,8 @@ import numpy.typing as npt
 
 from retain.core.errors import ConfigError
 from retain.envs.batched import BatchedEnv, BatchedVectorEnv
-from retain.envs.rooms import EXPLORE, REWARD, RoomOptions, RoomRules, Rows, check_count
+from retain.envs.checks import check_count
+from retain.envs.rooms import EXPLORE, REWARD, RoomOptions, RoomRules, Rows
 from retain.envs.rooms_maps import (
     APPLE_ROOM,
     CUE,
@@ -49,7 +50,7 @@ class VisualMatchOptions(RoomOptions):
             names = ", ".join(get_args(Colours))
             raise ConfigError(f"colours '{self.colours}' is not one of {names}")
         if self.colour_seed is not None:
-            check_count("colour_seed", self.colour_seed)
+            check_count("colour_seed", self.colour_seed, least=0)
             if self.colours != "per_env":
                 raise ConfigError(
                     f"colour_seed has no effect with colours '{self.colours}'; use 'per_env'"
