@@ -40,7 +40,7 @@ def test_an_unknown_command_in_a_process_of_its_own() -> None:
         [*PROGRAM, "trian"], capture_output=True, text=True, check=False, timeout=PATIENCE
     )
     assert done.returncode == 2
-    assert done.stderr == "retain: unknown command 'trian'; did you mean train or info?\n"
+    assert done.stderr == "retain: unknown command 'trian'; did you mean train?\n"
     assert done.stdout == ""
 
 
