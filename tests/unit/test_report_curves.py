@@ -116,6 +116,13 @@ def test_curve_over_runs(tmp_path: Path) -> None:
     np.testing.assert_allclose(both.low_S[:201], both.mean_S[:201] - quantile)
     assert np.isnan(both.low_S[201:]).all()
     assert np.isnan(both.high_S[201:]).all()
+    narrow = curve([a, b], "loss", band="standard_error")
+    np.testing.assert_allclose(narrow.high_S[:201] - narrow.mean_S[:201], 1.0)
+    np.testing.assert_allclose(narrow.mean_S[:201] - narrow.low_S[:201], 1.0)
+    bare = curve([a, b], "loss", band="none")
+    np.testing.assert_array_equal(bare.mean_S, both.mean_S)
+    assert np.isnan(bare.low_S).all()
+    assert np.isnan(bare.high_S).all()
     with pytest.raises(RunError, match="no runs are given for the metric 'loss'"):
         curve([], "loss")
     with pytest.raises(ConfigError, match="smooth must be at least 1, not 0"):
@@ -163,9 +170,14 @@ def test_learning_curves(tmp_path: Path, drawn: list[Figure]) -> None:
     assert drawn[1].axes[0].get_yscale() == "log"
     assert [line.get_label() for line in drawn[1].axes[0].get_lines()] == ["2 runs"]
 
+    learning_curves(files[1:], "success", tmp_path / "b.png", band="standard_error")
+    assert "Mean over runs and its standard error" in texts(drawn[2])
+    learning_curves(files[1:], "success", tmp_path / "b.png", band="none")
+    assert "Mean over runs" in texts(drawn[3])
+
     one = write(tmp_path / "one.jsonl", [{"step": 5, "loss": 1.0}])
     learning_curves([one], "loss", tmp_path / "c.png")
-    assert drawn[2].axes[0].get_lines()[0].get_marker() == "o"
+    assert drawn[4].axes[0].get_lines()[0].get_marker() == "o"
 
 
 def test_learning_curves_without_files(tmp_path: Path) -> None:

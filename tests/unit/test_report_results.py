@@ -68,6 +68,8 @@ def test_files_folders_and_patterns(folder: Path, monkeypatch: pytest.MonkeyPatc
     assert seeds(load_results([folder / "rate-2", folder])) == [2, 0, 1]  # nothing twice
     monkeypatch.chdir(folder)
     assert seeds(load_results(["rate-?", "other.json"])) == [0, 1, 2, 7]
+    (folder / "rate-2.log").write_text("what the run printed")
+    assert seeds(load_results("rate-*")) == [0, 1, 2]
 
 
 def test_a_folder_s_own_file_comes_before_those_below(folder: Path) -> None:

@@ -103,7 +103,7 @@ def _show_run(folder: Path, console: Console, *, as_json: bool) -> None:
         **{
             f"training: {name}": value
             for name, value in results["training"].items()
-            if not isinstance(value, list)
+            if value is not None and not isinstance(value, list)
         },
     }  # fmt: skip
     console.print(_table(f"run {folder}", facts))

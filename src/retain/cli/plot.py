@@ -26,11 +26,11 @@ class Options:
     """Draw figures, or print tables, from results: run folders, results files, or globs of them.
 
     success: success against length, one line for each recipe, with the standard error over seeds.
-    curves: a logged metric over training, with a 95 % confidence band. heatmap: trained length by
-    tested length. final: the final score against an option of the environment trained in, one line
-    for each model. bars: the same as bars for each setting of the environment. grid: the same as
-    a table of colours, models by tasks. table: a Markdown table of all evaluations. csv: the same
-    as comma-separated values.
+    curves: a logged metric over training, with a 95 % confidence band or the standard error.
+    heatmap: trained length by tested length. final: the final score against an option of the
+    environment trained in, one line for each model. bars: the same as bars for each setting of the
+    environment. grid: the same as a table of colours, models by tasks. table: a Markdown table of
+    all evaluations. csv: the same as comma-separated values.
     """
 
     kind: Annotated[
@@ -58,6 +58,10 @@ class Options:
 
     hold: bool = False
     """curves: go on with the last value of a run that ended early, as solved runs do."""
+
+    band: Literal["confidence", "standard_error", "none"] = "confidence"
+    """curves: what is drawn around the mean over runs; the 95 % confidence interval of two or three
+    runs is far wider than they are."""
 
     group: Literal["recipe", "model"] | None = None
     """curves, final, bars, grid: what runs are put together by; None: by recipe for curves, and by
@@ -114,6 +118,7 @@ def draw(options: Options) -> Path:
             x=options.x,
             smooth=options.smooth,
             hold=options.hold,
+            band=options.band,
             title=title,
         )
     if options.kind == "final" and options.parameter is None:

@@ -20,6 +20,7 @@ from retain.core.config import load_json
 from retain.core.errors import ConfigError, RunError
 
 Axis: TypeAlias = Literal["step", "updates", "env_steps", "episodes"]
+Band: TypeAlias = Literal["confidence", "standard_error", "none"]
 
 POINTS = 300
 CONFIDENCE = 0.95
@@ -32,7 +33,7 @@ class Curve:
     x_S: NDArray[np.float64]
     mean_S: NDArray[np.float64]
     low_S: NDArray[np.float64]
-    """Lower end of the confidence interval of the mean; NaN where only one run reaches."""
+    """Lower end of the mean's band; NaN where only one run reaches, or none is wanted."""
     high_S: NDArray[np.float64]
     """Upper end."""
     count_S: NDArray[np.int64]
@@ -150,6 +151,7 @@ def curve(
     x: Axis = "step",
     smooth: int = 1,
     hold: bool = False,
+    band: Band = "confidence",
 ) -> Curve:
     """Returns the mean of one metric over runs, with its 95 % confidence interval.
 
@@ -163,6 +165,8 @@ def curve(
         x: What the axis counts.
         smooth: Values of a run that are averaged, the latest ones, before it is interpolated.
         hold: Go on with a run's last value to the end, as of runs that end once they are solved.
+        band: `standard_error` gives one standard error to both sides in place of the interval,
+            which is far wider than the runs are where there are two or three; `none` gives NaN.
 
     Raises:
         RunError: If there are no paths, or one of them lacks the metric or the axis.
@@ -191,12 +195,14 @@ def curve(
     squares_S = np.nansum((values_RS - mean_S) ** 2, axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
         stderr_S = np.where(count_S > 1, np.sqrt(squares_S / (count_S - 1) / count_S), np.nan)
-    quantile_S = stdtrit(np.maximum(count_S - 1, 1), (1 + CONFIDENCE) / 2)
+    width_S = np.full_like(stderr_S, np.nan) if band == "none" else stderr_S
+    if band == "confidence":
+        width_S = stderr_S * stdtrit(np.maximum(count_S - 1, 1), (1 + CONFIDENCE) / 2)
     return Curve(
         x_S=x_S,
         mean_S=mean_S,
-        low_S=mean_S - quantile_S * stderr_S,
-        high_S=mean_S + quantile_S * stderr_S,
+        low_S=mean_S - width_S,
+        high_S=mean_S + width_S,
         count_S=count_S,
         runs=len(runs),
         least=float(np.nanmin(values_RS)),

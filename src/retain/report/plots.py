@@ -40,6 +40,11 @@ _AXES = {
     "env_steps": "Environment steps",
     "episodes": "Episodes",
 }
+_BANDS = {
+    "confidence": " and its 95 % confidence band",
+    "standard_error": " and its standard error",
+    "none": "",
+}
 
 
 def success_vs_length(
@@ -104,6 +109,7 @@ def learning_curves(
     x: metrics.Axis = "step",
     smooth: int = 1,
     hold: bool = False,
+    band: metrics.Band = "confidence",
     title: str | None = None,
     log_y: bool = False,
 ) -> Path:
@@ -117,6 +123,7 @@ def learning_curves(
         x: What the axis counts, see `metrics.series`.
         smooth: Values of a run that are averaged, see `metrics.curve`.
         hold: Go on with a run's last value where it ended early, see `metrics.curve`.
+        band: What is drawn, or written, around the mean, see `metrics.curve`.
         title: Above the plot.
         log_y: Whether the metric's axis is logarithmic.
 
@@ -130,7 +137,7 @@ def learning_curves(
     """
     groups = dict(files) if isinstance(files, Mapping) else {"": list(files)}
     curves = {
-        name: metrics.curve(paths, key, x=x, smooth=smooth, hold=hold)
+        name: metrics.curve(paths, key, x=x, smooth=smooth, hold=hold, band=band)
         for name, paths in groups.items()
     }
     if not curves:
@@ -152,9 +159,10 @@ def learning_curves(
             most = max(curve.most for curve in curves.values())
             margin = 0.05 * (most - least) or 0.5
             axes.set_ylim(least - margin, most + margin)
+        alpha = min(0.2, 0.8 / len(curves))  # many bands on each other would hide the lines
         for i, (name, curve) in enumerate(curves.items()):
             axes.fill_between(
-                curve.x_S, curve.low_S, curve.high_S, color=colour(i), alpha=0.2, linewidth=0
+                curve.x_S, curve.low_S, curve.high_S, color=colour(i), alpha=alpha, linewidth=0
             )
             runs = "1 run" if curve.runs == 1 else f"{curve.runs} runs"
             axes.plot(
@@ -176,7 +184,7 @@ def learning_curves(
         if title:
             axes.set_title(title, pad=10)
         several = any(curve.runs > 1 for curve in curves.values())
-        legend(figure, axes, "Mean over runs and its 95 % confidence band" if several else "")
+        legend(figure, axes, f"Mean over runs{_BANDS[band]}" if several else "")
 
     return drawing.save(path, draw, (6.4, 4.0))
 

@@ -137,7 +137,9 @@ def _find(path: str | Path) -> list[Path]:
     if not path.exists() and any(sign in str(path) for sign in "*?["):
         # pathlib matches only relative patterns
         matches = Path(path.anchor).glob(str(path.relative_to(path.anchor)))
-        found = [file for match in sorted(matches) for file in _in_folder(match)]
+        # Beside the runs there may be files of other kinds, such as logs.
+        kept = [match for match in sorted(matches) if match.is_dir() or match.suffix == ".json"]
+        found = [file for match in kept for file in _in_folder(match)]
         if not found:
             raise RunError(f"no {FILE_NAME} matches {path}")
         return found
