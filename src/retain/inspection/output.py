@@ -146,7 +146,7 @@ def _memory(recording: Recording, path: Path) -> Path:
 def _change(window: Window, found: list[Cause]) -> plots.Change:
     best = max(found, key=lambda cause: cause.moved)
     until = window.start + len(window.observations_T) - 1
-    note = ""
+    note = "no observation alone does it"
     if best.moved > 0:
         note = f"step {best.step:,}" + (f" and {best.num_steps - 1} more" * (best.num_steps > 1))
         if best.observation.size <= 6:

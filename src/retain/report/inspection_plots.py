@@ -160,8 +160,9 @@ def change_plot(
 
     def draw(figure: Figure) -> None:
         rows = figure.subplots(1 + len(changes), 1, squeeze=False)[:, 0]
-        rows[0].fill_between(steps_R, changed_R, step="mid", color=colour(0), alpha=0.35)
-        rows[0].plot(steps_R, changed_R, drawstyle="steps-mid", color=colour(0), lw=1.2)
+        # An entry stands for the segment that ends there.
+        rows[0].stairs(changed_R[1:], steps_R, fill=True, color=colour(0), alpha=0.35)
+        rows[0].stairs(changed_R[1:], steps_R, color=colour(0), lw=1.2)
         rows[0].set_ylim(0, None)
         rows[0].set_title(title, fontsize=10)
         rows[0].set_ylabel("Components")
@@ -212,7 +213,7 @@ def drift_plot(
         above.set_ylabel("Distance")
         above.set_title("Drift of the memory (root mean square over components)", fontsize=10)
         above.legend(loc="best")
-        below.plot(steps_R[1:], exact_R[1:], color=colour(2), drawstyle="steps-mid")
+        below.stairs(exact_R[1:], steps_R, baseline=None, color=colour(2), lw=2)
         below.set_ylim(-0.03, 1.03)
         below.set_ylabel("Share")
         below.set_title("Episodes whose memory was copied bit for bit", fontsize=10)
@@ -363,6 +364,7 @@ def _group_ticks(axes: Axes, segment: Attention, layer: int) -> None:
 
 def _step_axis(axes: Axes, last: float) -> None:
     axes.set_xlim(0, max(1, float(last)))
+    axes.locator_params(axis="x", integer=True)
     axes.xaxis.set_major_formatter(lambda step, _: number(step))
 
 
