@@ -393,6 +393,8 @@ def test_a_plugin_adds_a_model_and_a_recipe(
     assert main(["--plugin", file, "--plugin", "json", "list", "recipes"]) == 0
     assert "mine/rate" in capsys.readouterr().out
     assert plugins.imported_plugins() == [file, "json"]
+    assert main(["info", "mine/rate", "--plugin", file]) == 0  # it may stand anywhere
+    assert "mine/rate" in capsys.readouterr().out
 
 
 def test_as_a_module(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
