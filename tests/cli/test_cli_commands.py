@@ -415,3 +415,26 @@ def test_evaluate_with_another_option_of_the_environment(run: Path) -> None:
     assert record["kwargs"]["corridor_length"] == 5
     assert main(["evaluate", str(run), *arguments, "--option", "noise"]) == 2
     assert main(["evaluate", str(run), *arguments, "--option", "sound=none"]) == 2
+
+
+def test_evaluations_are_told_apart_by_their_options() -> None:
+    from rich.console import Console
+
+    from retain.cli.display import evaluation_table
+
+    record = {
+        "environment": "Pendulum-v1", "parameter": None, "value": None, "metric": "return",
+        "mean": 1.0, "stderr": 0.0, "episodes": 1, "lengths": [5], "seconds": 1.0,
+    }  # fmt: skip
+    console = Console(width=100)
+
+    def shown(*options: dict[str, Any]) -> str:
+        with console.capture() as capture:
+            console.print(
+                evaluation_table("", [{**record, "kwargs": kwargs} for kwargs in options])
+            )
+        return capture.get()
+
+    assert "g 5" in shown({}, {"g": 5})
+    assert "options" not in shown({"g": 5}, {"g": 5})
+    assert "m 2" not in shown({"g": 5, "m": 2}, {"g": 6, "m": 2})
