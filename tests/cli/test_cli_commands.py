@@ -428,7 +428,7 @@ def test_evaluations_are_told_apart_by_their_options() -> None:
     }  # fmt: skip
     console = Console(width=100)
 
-    def shown(*options: dict[str, Any]) -> str:
+    def shown(*options: dict[str, int]) -> str:
         with console.capture() as capture:
             console.print(
                 evaluation_table("", [{**record, "kwargs": kwargs} for kwargs in options])
