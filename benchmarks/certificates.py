@@ -2,9 +2,10 @@
 
     python benchmarks/certificates.py
 
-Goes through each run of the retaining valve whose folder is there, as `retain inspect --certify`
+Goes through each run with the retaining valve whose folder is there, as `retain inspect --certify`
 does, and keeps each certificate as a file: those with K = 3 and K = 10, since with longer segments
-there are too many inputs to list, and those that learned by acting on short corridors.
+there are too many inputs to list, and those that learned by acting on short corridors, with an LSTM
+and a GRU beside them.
 """
 
 from __future__ import annotations
@@ -18,18 +19,20 @@ from retain.core.config import write_whole
 from retain.core.provenance import provenance
 
 SUITE = "certificates"
-#: How it was learned, folder of runs, their names, and the corridor that episodes are played in.
+#: Model, how it learned, folder of runs, their names, and the corridor that episodes are played in.
 GROUPS = (
-    ("offline", "retention", "retaining-k3-seed*", 45),
-    ("offline", "retention", "retaining-k10-seed*", 150),
-    ("by acting", "short_corridors", "rate-seed*", 290),
-    ("by acting, active", "short_corridors", "active-rate-seed*", 190),
+    ("RATE", "offline", "retention", "retaining-k3-seed*", 45),
+    ("RATE", "offline", "retention", "retaining-k10-seed*", 150),
+    ("RATE", "by acting", "short_corridors", "rate-seed*", 290),
+    ("LSTM", "by acting", "short_corridors", "lstm-seed*", 290),
+    ("GRU", "by acting", "short_corridors", "gru-seed*", 290),
+    ("RATE", "by acting, active", "short_corridors", "active-rate-seed*", 190),
 )
 
 
 def main() -> None:
     """Certifies what has not been."""
-    for learned, suite, names, length in GROUPS:
+    for model, learned, suite, names, length in GROUPS:
         for folder in sorted((RUNS / suite).glob(names)):
             name = folder.name if suite == "retention" else f"{suite}-{folder.name}"
             file = RESULTS / SUITE / f"{name}.json"
@@ -39,6 +42,7 @@ def main() -> None:
             command = f"retain inspect {folder} --value {length} --certify"
             record = {
                 "run": folder.name,
+                "model": model,
                 "learned": learned,
                 **certificate.to_json(),
                 "provenance": {**provenance(), "command": command},

@@ -219,15 +219,15 @@ def rich_table() -> str:
 
 def certificate_table() -> str:
     """What could be proved of each run."""
-    learned = [name for name, *_ in certificates.GROUPS]
+    groups = list(dict.fromkeys((learned, model) for model, learned, *_ in certificates.GROUPS))
     rows = []
     for file in (RESULTS / certificates.SUITE).glob("*.json"):
         found = load_json(file)
         margins = [found[key] for key in ("writing_margin", "margin", "decision_margin")]
-        how = found.get("learned", "offline")  # the first ones do not say
+        group = found.get("learned", "offline"), found.get("model", "RATE")  # the first do not say
         seed = int(found["run"].rpartition("seed")[2])
         cells = [
-            how,
+            *group,
             str(found["context_length"]),
             str(seed),
             found["verdict"],
@@ -238,9 +238,9 @@ def certificate_table() -> str:
             *("" if margin is None else f"{margin:.2g}" for margin in margins),
             f"{found['seconds']:.0f}",
         ]
-        rows.append((learned.index(how), found["context_length"], seed, cells))
-    head = ["learned", "K", "seed", "verdict", "memories", "beginnings", "segments", "endings"]
-    head += ["writing", "holding", "deciding", "seconds"]
+        rows.append((groups.index(group), found["context_length"], seed, cells))
+    head = ["learned", "model", "K", "seed", "verdict", "memories", "beginnings", "segments"]
+    head += ["endings", "writing", "holding", "deciding", "seconds"]
     return _markdown(head, [cells for *_, cells in sorted(rows)])
 
 
