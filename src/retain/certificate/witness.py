@@ -41,10 +41,12 @@ class Trail:
         """How each of some kinds of episode can come to a memory, and what was read from it."""
         ways = [] if number is None else [w for key in keys if (w := self._way(key, number))]
         ways = ways if len(keys) < 3 else ways[:1]
-        lengths = " and ".join(str(len(way["segments"])) for way in ways)
         text = "it happens before the first memory is written"
         if ways:
-            text = f"{lengths} segments after a beginning; the JSON has them"
+            lengths = " and ".join(str(len(way["segments"])) for way in ways)
+            steps = [sum(len(s["observations"]) for s in way["segments"]) for way in ways]
+            text = f"{lengths} segments ({' and '.join(f'{n:,}' for n in steps)} steps) after a "
+            text += "beginning; the JSON has them"
         return {"text": text, "memory": number, "ways": ways, **more}
 
     def _way(self, key: Kind, number: int) -> dict[str, Any] | None:
