@@ -217,6 +217,15 @@ def rich_table() -> str:
     return _markdown(["task", *(label for label, _ in rich_memory.VALVES)], rows)
 
 
+def _verdict(found: dict[str, Any]) -> str:
+    """The verdict, and where there is a witness, in how many steps it comes to a wrong answer."""
+    ways = (found["witness"] or {}).get("ways")
+    if not ways:
+        return str(found["verdict"])
+    shown = [ways[0]["beginning"], *(part["observations"] for part in ways[0]["segments"])]
+    return f"{found['verdict']}: wrong after {sum(map(len, shown)):,} steps"
+
+
 def certificate_table() -> str:
     """What could be proved of each run."""
     groups = list(dict.fromkeys((learned, model) for model, learned, *_ in certificates.GROUPS))
@@ -230,7 +239,7 @@ def certificate_table() -> str:
             *group,
             str(found["context_length"]),
             str(seed),
-            found["verdict"],
+            _verdict(found),
             str(found["states"]),
             f"{found['beginnings_read']:,}",
             f"{found['transitions']:,}",
