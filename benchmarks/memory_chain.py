@@ -50,7 +50,7 @@ SETTINGS = [
 #: Whether gates or a recurrence made the published GTrXL: the published way, one episode an update,
 #: where the authors' thirty seeds tell it from the LSTM (length 19) and where they do not (13).
 AS_PUBLISHED = ("lstm", "transformer_xl", "gtrxl_recurrent", "gtrxl")
-PUBLISHED_LENGTHS = (13, 19)
+PUBLISHED_LENGTHS = {13: 3, 19: 5}  # and seeds of each
 
 
 def as_published(length: int, model: str) -> Experiment:
@@ -58,7 +58,7 @@ def as_published(length: int, model: str) -> Experiment:
         label=f"{model}, as published",
         key=f"published-memory_length-{length}-{model}",
         recipe="memory_length/a2c",
-        seeds=range(3),
+        seeds=range(PUBLISHED_LENGTHS[length]),
         flags=(
             *("--length", str(length), "--model", model, "--budget", "published"),
             "--train.no-tensorboard",

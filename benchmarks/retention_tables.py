@@ -219,25 +219,29 @@ def rich_table() -> str:
 
 def certificate_table() -> str:
     """What could be proved of each run."""
+    learned = [name for name, *_ in certificates.GROUPS]
     rows = []
-    for file in sorted((RESULTS / certificates.SUITE).glob("*.json")):
+    for file in (RESULTS / certificates.SUITE).glob("*.json"):
         found = load_json(file)
         margins = [found[key] for key in ("writing_margin", "margin", "decision_margin")]
-        rows.append(
-            [
-                str(found["context_length"]),
-                found["run"].rpartition("seed")[2],
-                found["verdict"],
-                str(found["states"]),
-                f"{found['beginnings_read']:,}",
-                f"{found['transitions']:,}",
-                f"{found['decisions']:,}",
-                *("" if margin is None else f"{margin:.2g}" for margin in margins),
-                f"{found['seconds']:.0f}",
-            ]
-        )
-    head = ["K", "seed", "verdict", "memories", "beginnings", "segments", "endings"]
-    return _markdown([*head, "writing", "holding", "deciding", "seconds"], rows)
+        how = found.get("learned", "offline")  # the first ones do not say
+        seed = int(found["run"].rpartition("seed")[2])
+        cells = [
+            how,
+            str(found["context_length"]),
+            str(seed),
+            found["verdict"],
+            str(found["states"]),
+            f"{found['beginnings_read']:,}",
+            f"{found['transitions']:,}",
+            f"{found['decisions']:,}",
+            *("" if margin is None else f"{margin:.2g}" for margin in margins),
+            f"{found['seconds']:.0f}",
+        ]
+        rows.append((learned.index(how), found["context_length"], seed, cells))
+    head = ["learned", "K", "seed", "verdict", "memories", "beginnings", "segments", "endings"]
+    head += ["writing", "holding", "deciding", "seconds"]
+    return _markdown(head, [cells for *_, cells in sorted(rows)])
 
 
 def lengths_table(figures: Path) -> str:

@@ -141,7 +141,7 @@ def collect(
             if isinstance(space, gym.spaces.Dict | gym.spaces.Tuple) or space.shape is None:
                 raise DatasetError(
                     f"the {what} space of {env_id} is {type(space).__name__}, which cannot be "
-                    "kept as one array; register a flattened version of the environment"
+                    "kept as one array; register the environment with a wrapper that makes it one"
                 )
         write_dataset(
             dataset_id,

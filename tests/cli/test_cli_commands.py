@@ -393,6 +393,8 @@ def test_a_plugin_adds_a_model_and_a_recipe(
     assert main(["--plugin", file, "--plugin", "json", "list", "recipes"]) == 0
     assert "mine/rate" in capsys.readouterr().out
     assert plugins.imported_plugins() == [file, "json"]
+    assert main(["info", "mine/rate", "--plugin", file]) == 0  # it may stand anywhere
+    assert "mine/rate" in capsys.readouterr().out
 
 
 def test_as_a_module(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -413,3 +415,26 @@ def test_evaluate_with_another_option_of_the_environment(run: Path) -> None:
     assert record["kwargs"]["corridor_length"] == 5
     assert main(["evaluate", str(run), *arguments, "--option", "noise"]) == 2
     assert main(["evaluate", str(run), *arguments, "--option", "sound=none"]) == 2
+
+
+def test_evaluations_are_told_apart_by_their_options() -> None:
+    from rich.console import Console
+
+    from retain.cli.display import evaluation_table
+
+    record = {
+        "environment": "Pendulum-v1", "parameter": None, "value": None, "metric": "return",
+        "mean": 1.0, "stderr": 0.0, "episodes": 1, "lengths": [5], "seconds": 1.0,
+    }  # fmt: skip
+    console = Console(width=100)
+
+    def shown(*options: dict[str, int]) -> str:
+        with console.capture() as capture:
+            console.print(
+                evaluation_table("", [{**record, "kwargs": kwargs} for kwargs in options])
+            )
+        return capture.get()
+
+    assert "g 5" in shown({}, {"g": 5})
+    assert "options" not in shown({"g": 5}, {"g": 5})
+    assert "m 2" not in shown({"g": 5, "m": 2}, {"g": 6, "m": 2})

@@ -149,13 +149,26 @@ def test_a_certificate(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert found["reason"] in " ".join(output.split())
 
 
+def test_an_agent_that_acts_is_certified(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tiny_online(
+        "dqn", "lstm", "retain/PassiveTMaze-v0", {"corridor_length": 16}, episodes=4
+    )
+    made = api.train(config, name="new", runs=tmp_path, final_evaluation=False)
+    typed = ["inspect", str(made.folder), "--episodes", "9", "--certify"]
+    assert main([*typed, "--certify-samples", "64"]) == 0
+    assert "NOT CERTIFIED" in capsys.readouterr().out
+    found = json.loads((made.folder / "inspection" / "inspection.json").read_text())["certificate"]
+    assert (found["verdict"], found["signal"]) == ("refused", "reward before")
+
+
 def test_what_cannot_be_certified(tmp_path: Path, run: Path, refused: Refused) -> None:
     refusal = refused("inspect", run, *QUICK, "--certify", "--certify-budget", "0")
     assert "budget must be at least 1, not 0" in refusal
-    config = tiny_online(
-        "dqn", "lstm", "retain/MemorySize-v0", {"memory_length": 12, "num_bits": 2}, episodes=4
-    )
+    options = {"memory_length": 12, "num_bits": 2}
+    config = tiny_online("dqn", "gpt2", "retain/MemorySize-v0", options, episodes=4)
     made = api.train(config, name="new", runs=tmp_path, final_evaluation=False)
     refusal = refused("inspect", made.folder, "--certify")
-    assert "only sequence policies can be certified, not 'dqn'" in refusal
+    assert "no memory to certify" in refusal
     assert not (made.folder / "inspection").exists()

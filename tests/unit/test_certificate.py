@@ -8,6 +8,7 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ import retain
 from retain import envs
 from retain.agents.dqn import DQN, DQNConfig
 from retain.agents.sequence_policy import SequencePolicy, SequencePolicyConfig
-from retain.certificate import Certificate, certify, certify_run
+from retain.certificate import Certificate, certify, certify_run, subject_of
 from retain.certificate.play import find_inputs, play
 from retain.certificate.reading import Memories, Reader, Refusal, numbers
 from retain.certificate.record import bound_of
@@ -157,7 +158,7 @@ def test_a_memory_that_holds_is_proved() -> None:
     # Two hints, each beside three noises; the rest of the segment is free.
     assert (found.beginnings, found.beginnings_read) == (6, 6 * 3 ** (K - 1))
     assert (found.questions, found.decisions) == (3, 2 * 3 * (1 + 3 + 9))
-    assert (found.symbols, found.held_actions, found.returns_to_go) == (3, (0,), (1.0,))
+    assert (found.symbols, found.held_actions, found.signals) == (3, (0,), (1.0,))
     assert found.stepwise_agree == found.double_agree == found.checked > 0
     assert (found.leaving_bound, found.lasting_steps) == (0.0, math.inf)
     assert found.drift == 0.0
@@ -291,7 +292,7 @@ def test_the_rule_of_three() -> None:
 
 
 def test_where_holding_begins_and_the_question_comes() -> None:
-    inputs, located = find_inputs(play(latch(hold), maze(14), episodes=12, seed=3))
+    inputs, located = find_inputs(play(subject_of(latch(hold)), maze(14), episodes=12, seed=3))
     assert inputs.count(2) == 9
     assert {(e.held_from, e.asked_at, len(e.steps)) for e in located} == {(1, 13, 14)}
     assert all(episode.success for episode in located)
@@ -314,36 +315,36 @@ def real(name: str, model: dict[str, Any] | None = None) -> SequencePolicy:
 
 @pytest.mark.parametrize("name", ["tmaze/rate", "tmaze/rate-plain", "tmaze/rmt", "tmaze/elmur"])
 def test_segments_are_read_from_the_memory_alone(name: str) -> None:
-    policy = real(name)
+    policy = subject_of(real(name))
     rng = np.random.default_rng(0)
     observation = rng.integers(-1, 2, (5, 8, 4)).astype(np.float32)
     returns, action = np.ones((5, 8), dtype=np.float32), np.zeros((5, 8), dtype=np.int64)
     reader = Reader(policy)
-    whole = reader.read(policy.model.initial_state(5), observation, returns, action)
+    whole = reader.read(policy.initial_state(5), observation, returns, action)
     first = [array[:, :4] for array in (observation, returns, action)]
     second = [array[:, 4:] for array in (observation, returns, action)]
     memories = Memories(policy, 10)
-    which = memories.add(reader.read(policy.model.initial_state(5), *first).after)
+    which = memories.add(reader.read(policy.initial_state(5), *first).after)
     again = reader.read(memories.state(which), *second)
     np.testing.assert_allclose(numbers(again.after), numbers(whole.after), atol=1e-5)
     np.testing.assert_array_equal(again.action_BT, whole.action_BT[:, 4:])
     np.testing.assert_array_equal(memories.find(memories.state(which)), which)
     # Actions are those the policy would really take, whatever was guessed.
-    other = reader.read(policy.model.initial_state(5), observation, returns, action + 3)
+    other = reader.read(policy.initial_state(5), observation, returns, action + 3)
     np.testing.assert_array_equal(other.action_BT, whole.action_BT)
 
 
 @pytest.mark.parametrize("name", ["tmaze/rate", "tmaze/rmt"])
 def test_a_tree_is_what_its_sequences_are(name: str) -> None:
-    policy = real(name)
+    policy = subject_of(real(name))
     reader, rng = Reader(policy), np.random.default_rng(0)
     observation = rng.normal(size=(3, 4)).astype(np.float32)
     choices = [Choices(observation, np.ones(3, dtype=np.float32), 3)] * 4
     memories, lengths = Memories(policy, 100), [0] * 5
-    for branches in grow(reader, policy.model.initial_state(1), choices):
+    for branches in grow(reader, policy.initial_state(1), choices):
         path = branches.path_BT
         lengths[branches.length] += len(path)
-        state, rows = policy.model.initial_state(len(path)), len(path)
+        state, rows = policy.initial_state(len(path)), len(path)
         ending = rng.normal(size=(2, 4)).astype(np.float32)
         returns, given = np.ones(2, dtype=np.float32), np.array([1, 2])
         asked, _ = ask(reader, branches, ending, returns, given)
@@ -367,28 +368,28 @@ def test_a_tree_is_what_its_sequences_are(name: str) -> None:
 
 
 def test_the_margin_is_that_of_the_real_valve() -> None:
-    policy = real("tmaze/rate")
+    policy = subject_of(real("tmaze/rate"))
     reader = Reader(policy)
     told = np.zeros((5, 8, 4), np.float32), np.ones((5, 8), np.float32), np.zeros((5, 8), np.int64)
     with reader.measured():
-        reader.read(policy.model.initial_state(5), *told)
+        reader.read(policy.initial_state(5), *told)
     # Three levels from -1 to 1: no value is more than half a step from an edge.
     assert reader.margin is not None
     assert 0 < reader.margin <= 0.5
-    found = certify(policy, maze(), context_length=4, episodes=6, samples=16, max_states=8)
+    found = certify(policy.policy, maze(), context_length=4, episodes=6, samples=16, max_states=8)
     assert found.margin is None or found.margin >= 0
-    plain = Reader(real("tmaze/rate-plain"))
+    plain = Reader(subject_of(real("tmaze/rate-plain")))
     with plain.measured():
-        plain.read(plain.policy.model.initial_state(5), *told)
+        plain.read(plain.subject.initial_state(5), *told)
     assert plain.margin is None, "a valve that does not round has no edges"
 
 
 def test_a_model_that_looks_at_its_cache_is_noticed() -> None:
-    policy = real("tmaze/rate", {"cache_length": 8})
+    policy = subject_of(real("tmaze/rate", {"cache_length": 8}))
     memories = Memories(policy, 10)
     zeros = np.zeros((1, 4, 4), dtype=np.float32)
     told = zeros, np.ones((1, 4), dtype=np.float32), np.zeros((1, 4), dtype=np.int64)
-    read = Reader(policy).read(policy.model.initial_state(1), *told)
+    read = Reader(policy).read(policy.initial_state(1), *told)
     with pytest.raises(Refusal, match="cached"):
         Reader(policy).read(memories.state(memories.add(read.after)), *told)
 
@@ -400,8 +401,11 @@ def test_what_cannot_be_certified() -> None:
     agent = DQN(
         DQNConfig(), MemorylessConfig(), spaces.observation_space, spaces.action_space
     )  # fmt: skip
-    with pytest.raises(ConfigError, match="only sequence policies can be certified, not 'dqn'"):
+    with pytest.raises(ConfigError, match="no memory to certify"):
         certify(agent, maze(), context_length=4)
+    other: Any = SimpleNamespace(config=SimpleNamespace(registered_name="mine"))
+    with pytest.raises(ConfigError, match="online agents can be certified, not 'mine'"):
+        certify(other, maze(), context_length=4)
     with pytest.raises(ConfigError, match="samples its actions"):
         certify(latch(hold, sample_actions=True), maze(), context_length=K)
     for name in ("context_length", "episodes", "budget", "samples", "max_states"):

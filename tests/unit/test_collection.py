@@ -184,7 +184,6 @@ def test_a_behaviour_of_ones_own() -> None:
         ({"env_kwargs": {"length": 3}}, ConfigError, "has no option 'length'"),
         ({"env_kwargs": {"noise": print}}, ConfigError, "do not fit JSON"),
         ({"dataset_id": "x"}, DatasetError, "not a dataset id"),
-        ({"env_id": "Blackjack-v1", "policy": "random"}, DatasetError, "space of Blackjack-v1 is"),
     ],
 )
 def test_wrong_settings_are_refused(kwargs: dict[str, Any], error: type, words: str) -> None:

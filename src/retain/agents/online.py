@@ -123,11 +123,25 @@ class MemoryNetwork(nn.Module):
         previous_reward_BT: Tensor,
         observation_BT: Tensor,
         memory: MemoryState,
+        *,
+        begins_BT: Tensor | None = None,
+        donate: bool = False,
     ) -> tuple[Tensor, MemoryState]:
-        """Reads steps within an episode; returns features [B, T, D] and the next memory."""
-        begins_BT = torch.zeros_like(previous_reward_BT, dtype=torch.bool)
+        """Reads steps; returns features [B, T, D] and the next memory.
+
+        Args:
+            previous_action_BT: Actions taken at the steps before.
+            previous_reward_BT: What came of them.
+            observation_BT: What is seen.
+            memory: The memory before the first of these steps.
+            begins_BT: Steps that have none before them in their episode, for which `memory` is
+                fresh; None: there are none.
+            donate: The memory is not used again.
+        """
+        if begins_BT is None:
+            begins_BT = torch.zeros_like(previous_reward_BT, dtype=torch.bool)
         x_BTD = self.tokens(previous_action_BT, previous_reward_BT, observation_BT, begins_BT)
-        y_BTD, memory = self.model(x_BTD, memory)
+        y_BTD, memory = self.model(x_BTD, memory, donate=donate)
         return self._features(x_BTD, y_BTD), memory
 
     def _features(self, x: Tensor, y: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from retain.certificate.record import Certificate
 from retain.certificate.runs import certify_run
-from retain.certificate.search import certify, check_policy
+from retain.certificate.search import certify
+from retain.certificate.subject import subject_of
 
-__all__ = ["Certificate", "certify", "certify_run", "check_policy"]
+__all__ = ["Certificate", "certify", "certify_run", "subject_of"]

@@ -77,9 +77,9 @@ class Shown:
         steps = beginning.steps
         choices = []
         for t, free in enumerate(beginning.free_T):
-            told = steps.observation_T[t : t + 1], steps.return_to_go_T[t : t + 1]
+            told = steps.observation_T[t : t + 1], steps.signal_T[t : t + 1]
             if free:
-                told = inputs.observation_S, inputs.return_to_go_S
+                told = inputs.observation_S, inputs.signal_S
             choices.append(Choices(*told, int(steps.action_T[t])))
         return choices
 

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from retain.agents.sequence_policy import SequencePolicy
 from retain.certificate.beginnings import Kind, Shown
 from retain.certificate.play import Episode, Inputs, Steps
 from retain.certificate.reading import Memories, Read, Reader, Refusal
 from retain.certificate.record import ROUNDS
+from retain.certificate.subject import Subject
 from retain.certificate.tree import Branches, Choices, ask, grow
 from retain.certificate.witness import Trail
 
@@ -32,7 +32,7 @@ class Closure:
     """Finds memories by reading all segments, or a sample, from all that were found before.
 
     Args:
-        policy: The policy.
+        subject: The policy.
         inputs: The inputs of the kind seen.
         episodes: Episodes that were played, and succeeded.
         context_length: Steps of a segment, K.
@@ -45,7 +45,7 @@ class Closure:
 
     def __init__(
         self,
-        policy: SequencePolicy,
+        subject: Subject,
         inputs: Inputs,
         episodes: list[Episode],
         *,
@@ -55,16 +55,16 @@ class Closure:
         most: int,
         rng: np.random.Generator,
     ):
-        self.policy, self.inputs, self.context_length = policy, inputs, context_length
+        self.subject, self.inputs, self.context_length = subject, inputs, context_length
         self.budget, self.samples, self.rng = budget, samples, rng
-        self.reader = Reader(policy)
-        self.memories = Memories(policy, most)
+        self.reader = Reader(subject)
+        self.memories = Memories(subject, most)
         held = np.concatenate([e.steps.action_T[e.held_from : e.asked_at] for e in episodes])
         actions, counts = np.unique(held, return_counts=True)
         self.held_actions = actions
         self.usual_action = int(actions[counts.argmax()])
         self.segment = [
-            Choices(inputs.observation_S, inputs.return_to_go_S, self.usual_action)
+            Choices(inputs.observation_S, inputs.signal_S, self.usual_action)
         ] * context_length
         self.decision_margin = np.inf
         self.trail = Trail()
@@ -88,7 +88,7 @@ class Closure:
             return self.starts()
         for key in self.shown.beginnings:
             choices = self.shown.choices(key)
-            for branches in grow(self.reader, self.policy.model.initial_state(1), choices):
+            for branches in grow(self.reader, self.subject.initial_state(1), choices):
                 if branches.length:
                     usual = choices[branches.length - 1].action
                     self._check_branches(branches, choices, None, usual)
@@ -121,13 +121,13 @@ class Closure:
                 free = np.stack([beginning.free_T for beginning in some])
                 symbols = self._draw(int(free.sum()), 1)[:, 0]
                 observation = np.stack([b.steps.observation_T for b in some])
-                returns = np.stack([b.steps.return_to_go_T for b in some])
+                signal = np.stack([b.steps.signal_T for b in some])
                 observation[free] = self.inputs.observation_S[symbols]
-                returns[free] = self.inputs.return_to_go_S[symbols]
+                signal[free] = self.inputs.signal_S[symbols]
                 action = np.stack([beginning.steps.action_T for beginning in some])
-                state = self.policy.model.initial_state(len(rows))
+                state = self.subject.initial_state(len(rows))
                 if length:
-                    read = self.reader.read(state, observation, returns, action)
+                    read = self.reader.read(state, observation, signal, action)
                     allowed = np.isin(read.action_BT, self.held_actions)
                     allowed |= read.action_BT == action
                     self._check_actions(allowed, read.action_BT, observation.__getitem__, None)
@@ -199,7 +199,7 @@ class Closure:
                 )  # fmt: skip
             elif self.listed[2]:
                 for question, end in self.shown.questions.items():
-                    told = end.observation_T, end.return_to_go_T, end.action_T
+                    told = end.observation_T, end.signal_T, end.action_T
                     action, gap = ask(self.reader, branches, *told)
                     self.decision_margin = min(self.decision_margin, gap)
                     self.decisions += len(action)
@@ -304,15 +304,15 @@ class Closure:
     def _ask(self, places: list[tuple[int, Steps, Kind]], length: int) -> None:
         """Asks memories, each its own ending, behind random parts of segments."""
         told = self._told(self._draw(len(places), length))
-        observation, returns = (
+        observation, signal = (
             np.concatenate([part, np.stack([getattr(e, name) for _, e, _ in places])], axis=1)
-            for part, name in zip(told, ("observation_T", "return_to_go_T"), strict=True)
+            for part, name in zip(told, ("observation_T", "signal_T"), strict=True)
         )
         wanted = np.stack([ending.action_T for _, ending, _ in places])
         action = np.concatenate([np.full((len(places), length), self.usual_action), wanted], axis=1)
         numbers = np.array([number for number, _, _ in places])
         state = self.memories.state(numbers)
-        read: Read = self.reader.read(state, observation, returns, action, given=wanted.shape[1])
+        read: Read = self.reader.read(state, observation, signal, action, given=wanted.shape[1])
         self.decisions += len(places)
         self.decision_margin = min(self.decision_margin, read.gap)
         wrong = (read.action_BT[:, length:] != wanted).any(axis=1)
@@ -344,7 +344,7 @@ class Closure:
         return self.rng.choice(len(weight_S), size=(rows, length), p=weight_S)
 
     def _told(self, chosen: npt.NDArray[np.int64]) -> tuple[Array, Array]:
-        return self.inputs.observation_S[chosen], self.inputs.return_to_go_S[chosen]
+        return self.inputs.observation_S[chosen], self.inputs.signal_S[chosen]
 
     def _check_branches(
         self, branches: Branches, choices: list[Choices], number: int | None, *more: int

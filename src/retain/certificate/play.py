@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from retain.agents.sequence_policy import SequencePolicy
+from retain.certificate.subject import Subject
 from retain.core.errors import ConfigError
 from retain.envs import make_vec
 from retain.evaluation import EnvironmentConfig, check_spaces
@@ -32,7 +32,7 @@ class Steps:
     """Steps of one episode, or of a part of one."""
 
     observation_T: Array
-    return_to_go_T: Array
+    signal_T: Array
     action_T: Array
 
     def __len__(self) -> int:
@@ -41,12 +41,12 @@ class Steps:
     def part(self, start: int, stop: int | None = None) -> Steps:
         """Returns some of the steps."""
         chosen = slice(start, stop)
-        return Steps(self.observation_T[chosen], self.return_to_go_T[chosen], self.action_T[chosen])
+        return Steps(self.observation_T[chosen], self.signal_T[chosen], self.action_T[chosen])
 
     def told(self) -> Array:
         """What the policy is told at each step, a row of float64 each; its actions left out."""
         flat = np.asarray(self.observation_T, dtype=np.float64).reshape(len(self), -1)
-        return np.concatenate([flat, self.return_to_go_T[:, None].astype(np.float64)], axis=1)
+        return np.concatenate([flat, self.signal_T[:, None].astype(np.float64)], axis=1)
 
 
 @dataclass(frozen=True)
@@ -64,39 +64,38 @@ class Episode:
 
 @torch.inference_mode()
 def play(
-    policy: SequencePolicy, environment: EnvironmentConfig, *, episodes: int, seed: int
+    subject: Subject, environment: EnvironmentConfig, *, episodes: int, seed: int
 ) -> list[Episode]:
     """Plays episodes by really acting, and keeps all that was seen and done."""
     kwargs: dict[str, Any] = dict(environment.kwargs)
     env = make_vec(environment.id, num_envs=episodes, independent_rows=True, **kwargs)
-    target = np.float32(policy.config.target_return)
     try:
-        check_spaces(policy, env.single_observation_space, env.single_action_space)
-        actor = Actor(policy, episodes)
+        check_spaces(subject.policy, env.single_observation_space, env.single_action_space)
+        actor = Actor(subject.policy, episodes)
         seeds: Any = [seed + e for e in range(episodes)]
         observation, _ = env.reset(seed=seeds)
         reward = np.zeros(episodes, dtype=np.float32)
-        return_to_go = np.full(episodes, target, dtype=np.float32)
+        signal = subject.first_signal(episodes)
         success, lengths = np.full(episodes, np.nan), np.zeros(episodes, dtype=np.int64)
         running = np.ones(episodes, dtype=np.bool_)
         seen: list[tuple[Array, Array, Array]] = []
         while running.any():
             first = np.full(episodes, not seen)
             action = actor.act(observation, reward, first)
-            seen.append((np.array(observation), return_to_go, np.array(action)))
+            seen.append((np.array(observation), signal, np.array(action)))
             observation, reward, terminated, truncated, info = env.step(action)
             reward = np.asarray(reward, dtype=np.float32)
-            return_to_go = return_to_go - reward
+            signal = subject.next_signal(signal, reward)
             lengths += running
             ended = running & (np.asarray(terminated) | np.asarray(truncated))
             read_success(info, ended, success)
             running &= ~ended
     finally:
         env.close()
-    observations, returns, actions = (np.stack(part, axis=1) for part in zip(*seen, strict=True))
+    observations, signals, actions = (np.stack(part, axis=1) for part in zip(*seen, strict=True))
     return [
         Episode(
-            Steps(observations[b, :n], returns[b, :n], actions[b, :n]),
+            Steps(observations[b, :n], signals[b, :n], actions[b, :n]),
             None if np.isnan(success[b]) else bool(success[b]),
         )
         for b, n in enumerate(lengths)
@@ -107,11 +106,11 @@ def play(
 class Inputs:
     """The inputs of the kind seen while the memory must hold: a list, or a sample of a continuum.
 
-    A symbol is what the policy is told at one step: an observation and a return-to-go.
+    A symbol is what the policy is told at one step: an observation and a signal.
     """
 
     observation_S: Array
-    return_to_go_S: Array
+    signal_S: Array
     weight_S: npt.NDArray[np.float64]
     """How often each symbol was seen, as a share."""
     finite: bool
@@ -128,7 +127,7 @@ class Inputs:
 
     def count(self, length: int) -> int | None:
         """How many different sequences of so many steps there are; None: a continuum."""
-        return len(self.return_to_go_S) ** length if self.finite or length == 0 else None
+        return len(self.signal_S) ** length if self.finite or length == 0 else None
 
     def sequences(
         self, length: int, samples: int | None, rng: np.random.Generator
@@ -140,7 +139,7 @@ class Inputs:
             samples: How many to draw, steps independent of one another; None: all there are.
             rng: Draws them.
         """
-        count, base = self.count(length), len(self.return_to_go_S)
+        count, base = self.count(length), len(self.signal_S)
         if samples is not None or count is None:
             assert samples is not None  # a continuum cannot be listed
             for start in range(0, samples, CHUNK):
@@ -168,7 +167,7 @@ def find_inputs(episodes: list[Episode]) -> tuple[Inputs, list[Episode]]:
         )
     quarters = [e.steps.part(len(e.steps) // 2, 3 * len(e.steps) // 4) for e in episodes]
     observation_N = np.concatenate([steps.observation_T for steps in quarters])
-    return_N = np.concatenate([steps.return_to_go_T for steps in quarters])
+    signal_N = np.concatenate([steps.signal_T for steps in quarters])
     inputs_N = np.concatenate([steps.told() for steps in quarters])
     _, first, count = np.unique(inputs_N, axis=0, return_index=True, return_counts=True)
     # A list is believed if its members come again and again.
@@ -177,7 +176,7 @@ def find_inputs(episodes: list[Episode]) -> tuple[Inputs, list[Episode]]:
         first, count = np.arange(len(inputs_N)), np.ones(len(inputs_N), dtype=np.int64)
     inputs = Inputs(
         observation_N[first],
-        return_N[first],
+        signal_N[first],
         count / count.sum(),
         finite,
         inputs_N.min(axis=0),

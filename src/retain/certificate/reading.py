@@ -9,7 +9,6 @@ Axes: B rows, T steps, N memories, F numbers of a memory.
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,11 +19,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from retain.agents.sequence_policy import SequencePolicy
+from retain.certificate.subject import KEPT, Subject, kept
 from retain.memory import MemoryState
 
 Array = npt.NDArray[Any]
-KEPT = ("slots", "carry", "clock")
 
 
 class Refusal(Exception):  # noqa: N818 (a finding, not an error)
@@ -33,16 +31,6 @@ class Refusal(Exception):  # noqa: N818 (a finding, not an error)
     def __init__(self, reason: str, witness: dict[str, Any] | None = None):
         super().__init__(reason)
         self.reason, self.witness = reason, witness
-
-
-def kept(state: MemoryState, kinds: tuple[str, ...] = KEPT) -> list[Tensor]:
-    """Returns the tensors of a state's fields of some kinds, in a fixed order."""
-    tensors: list[Tensor] = []
-    for field in dataclasses.fields(state):
-        if field.metadata["kind"] in kinds:
-            value = getattr(state, field.name)
-            tensors += value if isinstance(value, tuple) else (value,)
-    return tensors
 
 
 def numbers(state: MemoryState) -> npt.NDArray[np.float64]:
@@ -55,12 +43,12 @@ class Memories:
     """Different memories, numbered in the order in which they were found.
 
     Args:
-        policy: Its model gives the shape of a state.
+        subject: Gives the shape of a state.
         most: More than this are refused.
     """
 
-    def __init__(self, policy: SequencePolicy, most: int):
-        self.policy, self.most = policy, most
+    def __init__(self, subject: Subject, most: int):
+        self.subject, self.most = subject, most
         self.numbers_of: dict[bytes, int] = {}
         self.parts: list[list[Tensor]] = []
 
@@ -95,7 +83,7 @@ class Memories:
 
     def find(self, state: MemoryState) -> npt.NDArray[np.int64]:
         """Returns the numbers of the rows' memories, [B]; -1 for those that are not known."""
-        known = Memories(self.policy, most=state.batch_size)
+        known = Memories(self.subject, most=state.batch_size)
         which = known.add(state)
         table = np.array([self.numbers_of.get(key, -1) for key in known.numbers_of])
         return table[which]
@@ -103,7 +91,7 @@ class Memories:
     def state(self, which: npt.NDArray[np.int64]) -> MemoryState:
         """Returns a state with these memories; its caches and traces hold nothing."""
         with torch.inference_mode():
-            empty = self.policy.model.initial_state(len(which))
+            empty = self.subject.initial_state(len(which))
         columns = iter(range(len(self.parts[0])))
 
         def filled(kind: str, value: Any) -> Any:
@@ -143,13 +131,13 @@ class Reader:
     """Reads steps as the policy would live them, and keeps count.
 
     Args:
-        policy: The policy, in evaluation mode.
+        subject: Who reads.
     """
 
-    def __init__(self, policy: SequencePolicy):
-        self.policy = policy
-        self.device = next(policy.parameters()).device
-        self.dtype = next(policy.parameters()).dtype
+    def __init__(self, subject: Subject):
+        self.subject = subject
+        weight = next(subject.policy.parameters())
+        self.device, self.dtype = weight.device, weight.dtype
         self.margin: float | None = None
         """The smallest distance to an edge of rounding so far; None: no valve says."""
 
@@ -158,7 +146,7 @@ class Reader:
         self,
         state: MemoryState,
         observation_BT: Array,
-        return_to_go_BT: Array,
+        signal_BT: Array,
         action_BT: Array,
         *,
         given: int = 0,
@@ -169,32 +157,32 @@ class Reader:
         Args:
             state: The memories to start from.
             observation_BT: What is seen.
-            return_to_go_BT: What is asked for.
+            signal_BT: What is told beside it.
             action_BT: A guess at the actions, corrected until the policy agrees.
             given: How many actions at the end are as given, whatever the policy would do.
             pieces: Steps of a call; None: all at once.
         """
-        observation, returns = self._floats(observation_BT), self._floats(return_to_go_BT)
+        observation, signal = self._floats(observation_BT), self._floats(signal_BT)
         action = torch.as_tensor(action_BT, device=self.device)
         length = action.shape[1]
         own = length - given
         # A wrong guess can mislead later steps alone, so every pass mends one step at least.
         for _ in range(length + 1):
-            prediction, after = self._pass(state, observation, returns, action, pieces or length)
-            chosen = self.policy.head.choose(prediction, sample=False)
+            prediction, after = self._pass(state, observation, signal, action, pieces or length)
+            chosen = self.subject.choose(prediction)
             if torch.equal(chosen[:, :own], action[:, :own]):
                 break
             action = torch.cat([chosen[:, :own], action[:, own:]], dim=1)
         return Read(chosen.cpu().numpy(), lead(prediction), after)
 
     def _pass(
-        self, state: MemoryState, observation: Tensor, returns: Tensor, action: Tensor, pieces: int
+        self, state: MemoryState, observation: Tensor, signal: Tensor, action: Tensor, pieces: int
     ) -> tuple[Tensor, MemoryState]:
         predictions = []
         for start in range(0, action.shape[1], pieces):
             span = slice(start, start + pieces)
             prediction, state = self.predict(
-                state, observation[:, span], returns[:, span], action[:, span]
+                state, observation[:, span], signal[:, span], action[:, span]
             )
             predictions.append(prediction)
         return torch.cat(predictions, dim=1), state
@@ -203,30 +191,20 @@ class Reader:
         self,
         state: MemoryState,
         observation_BT: Tensor,
-        return_to_go_BT: Tensor,
+        signal_BT: Tensor,
         action_BT: Tensor,
         *,
         asking: bool = False,
         donate: bool = False,
     ) -> tuple[Tensor, MemoryState]:
-        """Reads steps with the actions given; returns predictions [B, T, A] and the state.
+        """Reads steps with the actions given, see `Subject.predict`.
 
-        Args:
-            state: The memories to start from.
-            observation_BT: What is seen.
-            return_to_go_BT: What is asked for.
-            action_BT: What is done.
-            asking: Leave out the last action: its own prediction does not need it, and a segment
-                is not ended for nothing.
-            donate: The state is not used again.
+        Raises:
+            Refusal: If what the model has cached of earlier segments goes into it.
         """
-        policy = self.policy
-        returns = return_to_go_BT / policy.config.return_scale
-        x_BLD = policy.tokens.segments(returns, observation_BT, action_BT)
-        if asking:
-            x_BLD = x_BLD[:, :-1]
-        y_BLD, after = policy.model(x_BLD, state, donate=donate)
-        prediction = policy.head(policy.tokens.predictions(y_BLD))
+        prediction, after = self.subject.predict(
+            state, observation_BT, signal_BT, action_BT, asking=asking, donate=donate
+        )
         if not bool(torch.isfinite(prediction).all()):
             raise Refusal(
                 "the model carries more than its memory from segment to segment: it reads what it "
@@ -256,7 +234,9 @@ class Reader:
                 least = float(distance.min())
                 self.margin = least if self.margin is None else min(self.margin, least)
 
-        modules = [m for m in self.policy.modules() if callable(getattr(m, "edge_distance", None))]
+        modules = [
+            m for m in self.subject.policy.modules() if callable(getattr(m, "edge_distance", None))
+        ]
         handles = [module.register_forward_pre_hook(note) for module in modules]
         try:
             yield
@@ -271,8 +251,3 @@ def lead(prediction: Tensor) -> float:
         return float("inf")
     best = prediction.topk(2, dim=-1).values
     return float((best[..., 0] - best[..., 1]).min())
-
-
-def in_double(policy: SequencePolicy) -> SequencePolicy:
-    """Returns a copy of a policy that reckons in double precision."""
-    return copy.deepcopy(policy).double().eval()

@@ -47,8 +47,10 @@ class Certificate:
     """Different inputs of one step while holding; the size of the sample if they are not finite."""
     finite_inputs: bool = True
     """The inputs are a list; else they are drawn from a continuum."""
-    returns_to_go: tuple[float, ...] = ()
-    """The returns-to-go among them; two at most: the least and the greatest."""
+    signal: str = "return-to-go"
+    """What is told beside the observation."""
+    signals: tuple[float, ...] = ()
+    """The least and the greatest of it while holding; one if they are the same."""
     held_actions: tuple[int, ...] = ()
     """Actions taken while holding, all that the inputs of the kind seen answer to."""
     played_memories: int = 0
@@ -164,13 +166,9 @@ def _checked(c: Certificate) -> list[str]:
     rows = [_row("played", f"{c.episodes} episodes of {c.environment} {_options(c)}{success}")]
     if c.symbols:
         kind = f"{c.symbols:,} different inputs a step" if c.finite_inputs else "a continuum"
-        returns = " to ".join(f"{value:g}" for value in c.returns_to_go)
+        told = f"{c.signal} {' to '.join(f'{value:g}' for value in c.signals)}"
         actions = ", ".join(map(str, c.held_actions))
-        rows.append(
-            _row(
-                "kind", f"{kind} (return-to-go {returns}), action {actions}; K = {c.context_length}"
-            )
-        )
+        rows.append(_row("kind", f"{kind} ({told}), action {actions}; K = {c.context_length}"))
     if c.played_segments:
         drift = "" if c.drift is None else f"; mean change a segment {c.drift:.2g}"
         rows.append(
@@ -220,7 +218,7 @@ def _meaning(c: Certificate) -> list[str]:
         lines += [
             "From every beginning, every segment of the kind seen leads to a memory that was tried",
             "too, and every one gives the right answer, so length does not matter. This holds for",
-            "these inputs alone: not for other observations, returns-to-go or hints, nor for",
+            "these inputs alone: not for other observations, rewards or hints, nor for",
             "episodes that ask before the first segment after which holding begins has ended.",
         ]
     else:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import torch
 
 from retain.agents.policy import Policy
-from retain.agents.sequence_policy import SequencePolicy
 from retain.certificate.closure import Closure
 from retain.certificate.play import Episode, find_inputs, play
-from retain.certificate.reading import Reader, Refusal, in_double, kept, numbers
+from retain.certificate.reading import Reader, Refusal, numbers
 from retain.certificate.record import Certificate
+from retain.certificate.subject import Subject, subject_of
 from retain.core.errors import ConfigError
 from retain.evaluation import EnvironmentConfig
 
@@ -36,7 +35,7 @@ def certify(
     """Looks for inputs that change what a policy's memory holds.
 
     Args:
-        policy: A sequence policy; it is left in the mode it came in.
+        policy: A sequence policy or an online agent; it is left in the mode it came in.
         environment: Where it plays. Its episodes should be several segments long, and in their
             second half nothing should be shown that is to be remembered.
         context_length: Steps of a segment, K: a memory is looked at every K steps.
@@ -49,8 +48,8 @@ def certify(
         max_states: The most memories to follow.
 
     Raises:
-        ConfigError: If the policy does not act by discrete actions without chance, has no memory,
-            a number is not positive, or episodes are too short.
+        ConfigError: If the policy is of another kind, does not act by discrete actions without
+            chance or has no memory, a number is not positive, or episodes are too short.
     """
     counts = (("context_length", context_length), ("episodes", episodes), ("budget", budget),
               ("samples", samples), ("max_states", max_states))  # fmt: skip
@@ -59,19 +58,19 @@ def certify(
             raise ConfigError(f"{name} must be at least 1, not {given}")
     if seed < 0:
         raise ConfigError(f"seed must be at least 0, not {seed}")
-    checked = check_policy(policy)
+    subject = subject_of(policy)
     training = policy.training
     policy.eval()
     try:
         return _certify(
-            checked, environment, context_length, episodes, seed, budget, samples, max_states
+            subject, environment, context_length, episodes, seed, budget, samples, max_states
         )
     finally:
         policy.train(training)
 
 
 def _certify(
-    policy: SequencePolicy,
+    subject: Subject,
     environment: EnvironmentConfig,
     context_length: int,
     episodes: int,
@@ -81,7 +80,7 @@ def _certify(
     max_states: int,
 ) -> Certificate:
     start = time.perf_counter()
-    weight = next(policy.parameters())
+    weight = next(subject.policy.parameters())
     dtype = str(weight.dtype).removeprefix("torch.")
     facts: dict[str, Any] = {
         "environment": environment.id,
@@ -90,7 +89,7 @@ def _certify(
         "arithmetic": f"{weight.device.type} {dtype}, {torch.get_num_threads()} threads, "
         f"torch {torch.__version__}",
     }
-    played = play(policy, environment, episodes=episodes, seed=seed)
+    played = play(subject, environment, episodes=episodes, seed=seed)
     failures = sum(episode.success is False for episode in played)
     facts |= {
         "episodes": len(played),
@@ -98,27 +97,28 @@ def _certify(
         "rightness_known": all(episode.success is not None for episode in played),
     }
     inputs, located = find_inputs(played)
-    returns = inputs.return_to_go_S
+    signal = inputs.signal_S
     facts |= {
-        "symbols": len(returns),
+        "symbols": len(signal),
         "finite_inputs": inputs.finite,
-        "returns_to_go": tuple(sorted({float(returns.min()), float(returns.max())})),
+        "signal": subject.signal,
+        "signals": tuple(sorted({float(signal.min()), float(signal.max())})),
         "held_from": max(episode.held_from for episode in located),
     }
     closure: Closure | None = None
     verdict: dict[str, Any]
     try:
-        facts |= _replay(policy, located, context_length)
-        if len(facts["returns_to_go"]) > 1:
+        facts |= _replay(subject, located, context_length)
+        if subject.adds_up and len(facts["signals"]) > 1:
             raise Refusal(
-                "the return-to-go changes while the memory holds, so longer episodes show inputs "
-                "that were not seen"
+                f"the {subject.signal} changes while the memory holds, so longer episodes show "
+                "inputs that were not seen"
             )
         right = [episode for episode in located if episode.success is not False]
         if not right:
             raise Refusal(f"all {failures} episodes failed, so there is nothing to hold")
         closure = Closure(
-            policy,
+            subject,
             inputs,
             right,
             context_length=context_length,
@@ -164,42 +164,16 @@ def _certify(
     return Certificate(**facts, **verdict, seconds=time.perf_counter() - start)
 
 
-def check_policy(policy: Policy) -> SequencePolicy:
-    """Returns a policy that can be certified as what it is.
-
-    Raises:
-        ConfigError: If it cannot be.
-    """
-    if not isinstance(policy, SequencePolicy):
-        raise ConfigError(
-            f"only sequence policies can be certified, not '{policy.config.registered_name}'"
-        )
-    if not isinstance(policy.action_space, gym.spaces.Discrete):
-        raise ConfigError(
-            f"only discrete actions can be certified, but the actions are {policy.action_space}"
-        )
-    if policy.config.sample_actions:
-        raise ConfigError(
-            "a policy that samples its actions cannot be certified; set agent.sample_actions false"
-        )
-    memory = kept(policy.model.initial_state(1), ("slots", "carry"))
-    if not sum(tensor.numel() for tensor in memory):
-        raise ConfigError(
-            "this model has no memory to certify: it keeps nothing but what it has read"
-        )
-    return policy
-
-
 @torch.inference_mode()
-def _replay(policy: SequencePolicy, episodes: list[Episode], context_length: int) -> dict[str, Any]:
+def _replay(subject: Subject, episodes: list[Episode], context_length: int) -> dict[str, Any]:
     """Reads the episodes again, in whole segments, and looks at the memories between them.
 
     Raises:
         Refusal: If the policy would not act as it did.
     """
     ordered = sorted(episodes, key=lambda episode: -len(episode.steps))
-    reader = Reader(policy)
-    state = policy.model.initial_state(len(ordered))
+    reader = Reader(subject)
+    state = subject.initial_state(len(ordered))
     ends: set[bytes] = set()
     changes, count = [], 0
     last = np.zeros((0, 0))
@@ -210,7 +184,7 @@ def _replay(policy: SequencePolicy, episodes: list[Episode], context_length: int
         read = reader.read(
             state.rows(slice(0, len(alive))),
             np.stack([steps.observation_T for steps in part]),
-            np.stack([steps.return_to_go_T for steps in part]),
+            np.stack([steps.signal_T for steps in part]),
             action,
         )
         if not np.array_equal(read.action_BT, action):
@@ -235,13 +209,13 @@ def _other_arithmetic(closure: Closure) -> dict[str, Any]:
     Raises:
         Refusal: If step by step gives another memory.
     """
-    double = Reader(in_double(closure.policy))
+    double = Reader(closure.subject.in_double())
     length = closure.context_length
     checked = stepwise = in_twice = 0
     for number in range(min(CHECKED_MEMORIES, len(closure.memories))):
         size = (CHECKED_SEGMENTS, length)
         chosen = closure.rng.choice(len(closure.inputs.weight_S), size, p=closure.inputs.weight_S)
-        told = closure.inputs.observation_S[chosen], closure.inputs.return_to_go_S[chosen]
+        told = closure.inputs.observation_S[chosen], closure.inputs.signal_S[chosen]
         action = np.full(size, closure.usual_action)
         state = closure.memories.state(np.full(len(chosen), number))
         whole = closure.memories.find(closure.reader.read(state, *told, action).after)

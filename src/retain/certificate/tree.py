@@ -33,12 +33,12 @@ class Choices:
     """What can be told at one step."""
 
     observation_C: Array
-    return_to_go_C: Array
+    signal_C: Array
     action: int
     """A guess at what the policy does; corrected where it is wrong."""
 
     def __len__(self) -> int:
-        return len(self.return_to_go_C)
+        return len(self.signal_C)
 
 
 @dataclass(frozen=True)
@@ -90,16 +90,16 @@ def _grow(reader: Reader, branches: Branches, choices: list[Choices]) -> Iterato
 def _step(reader: Reader, branches: Branches, start: int, parents: int, here: Choices) -> Branches:
     parent_B = np.arange(start, min(start + parents, len(branches.path_BT))).repeat(len(here))
     choice_B = np.tile(np.arange(len(here)), len(parent_B) // len(here))
-    observation, returns = reader.tensors(
-        here.observation_C[choice_B][:, None], here.return_to_go_C[choice_B][:, None]
+    observation, signal = reader.tensors(
+        here.observation_C[choice_B][:, None], here.signal_C[choice_B][:, None]
     )
     index = torch.as_tensor(parent_B, device=reader.device)
     action = torch.full((len(parent_B), 1), here.action, device=reader.device)
     while True:
         # The action is read before it is told, so a second pass mends every guess.
         state = branches.state.rows(index)
-        prediction, after = reader.predict(state, observation, returns, action, donate=True)
-        chosen = reader.policy.head.choose(prediction, sample=False)
+        prediction, after = reader.predict(state, observation, signal, action, donate=True)
+        chosen = reader.subject.choose(prediction)
         if torch.equal(chosen, action):
             break
         action = chosen
@@ -113,13 +113,11 @@ def _step(reader: Reader, branches: Branches, start: int, parents: int, here: Ch
 
 @torch.inference_mode()
 def ask(
-    reader: Reader, branches: Branches, observation_T: Array, return_to_go_T: Array, action_T: Array
+    reader: Reader, branches: Branches, observation_T: Array, signal_T: Array, action_T: Array
 ) -> tuple[npt.NDArray[np.int64], float]:
     """Reads an ending behind every branch; returns the actions chosen, [B, T], and their lead."""
     rows = len(branches.path_BT)
-    told = [
-        np.repeat(array[None], rows, axis=0) for array in (observation_T, return_to_go_T, action_T)
-    ]
+    told = [np.repeat(array[None], rows, axis=0) for array in (observation_T, signal_T, action_T)]
     prediction, _ = reader.predict(branches.state, *reader.tensors(*told), asking=True)
-    chosen = reader.policy.head.choose(prediction, sample=False)
+    chosen = reader.subject.choose(prediction)
     return chosen.cpu().numpy(), lead(prediction)

@@ -94,6 +94,9 @@ def evaluation_table(title: str, records: list[dict[str, Any]]) -> Table:
     parameter = (records[0]["parameter"] or "environment").replace("_", " ")
     table = Table(title=title, title_justify="left", title_style="bold")
     table.add_column(parameter, justify="right")
+    differing = _differing_options(records)
+    if differing:
+        table.add_column("options")
     table.add_column(records[0]["metric"], justify="right")
     # Where the return is success by another name, a second column would say the same.
     also_return = any(r.get("return_mean", r["mean"]) != r["mean"] for r in records)
@@ -106,6 +109,7 @@ def evaluation_table(title: str, records: list[dict[str, Any]]) -> Table:
         steps = sum(record["lengths"])
         table.add_row(
             str(label),
+            *([_options(record, differing)] if differing else []),
             f"{record['mean']:.2f} ± {record['stderr']:.2f}",
             *([_mean_return(record)] if also_return else []),
             f"{steps / record['episodes']:.0f}",
@@ -113,6 +117,22 @@ def evaluation_table(title: str, records: list[dict[str, Any]]) -> Table:
             f"{steps / record['seconds']:,.0f}",
         )
     return table
+
+
+def _differing_options(records: list[dict[str, Any]]) -> list[str]:
+    """The environment's options that tell evaluations apart, beside the one with a column."""
+    varied = {record["parameter"] for record in records}
+    names = {name: None for record in records for name in record["kwargs"]}
+    return [
+        name
+        for name in names
+        if name not in varied
+        and any(r["kwargs"].get(name) != records[0]["kwargs"].get(name) for r in records)
+    ]
+
+
+def _options(record: dict[str, Any], names: list[str]) -> str:
+    return "  ".join(f"{n} {record['kwargs'][n]}" for n in names if n in record["kwargs"])
 
 
 def _mean_return(record: dict[str, Any]) -> str:

@@ -69,9 +69,9 @@ def run(arguments: list[str]) -> None:
 
     trained = Run(options.run)
     if options.certify:
-        from retain.certificate import check_policy
+        from retain.certificate import subject_of
 
-        check_policy(trained.load(options.checkpoint, options.device))  # not after minutes
+        subject_of(trained.load(options.checkpoint, options.device))  # not after minutes
     folder = options.output or trained.folder / "inspection"
     record = api.inspect(
         trained,

@@ -38,8 +38,8 @@ Try:
   retain train tmaze/rate --seed 0
   retain evaluate runs/tmaze-rate-seed0 --corridor-lengths 90 900 9600
 
-`retain COMMAND --help` tells more. `--plugin FILE_OR_MODULE`, in front of the command, imports your
-own models, environments and recipes first.
+`retain COMMAND --help` tells more. `--plugin FILE_OR_MODULE` with any of them imports your own
+models, environments and recipes first.
 """
 
 
@@ -66,14 +66,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
 
 
-def _dispatch(typed: list[str]) -> int:
-    while typed[:1] == ["--plugin"]:
+def _import_plugins(typed: list[str]) -> list[str]:
+    """Imports what every `--plugin` names, and returns the other words."""
+    rest: list[str] = []
+    words = iter(typed)
+    for word in words:
+        if word != "--plugin":
+            rest.append(word)
+            continue
         from retain.core.plugins import import_plugin
 
-        if len(typed) < 2:
+        name = next(words, None)
+        if name is None:
             raise RetainError("--plugin needs a Python file or a module name")
-        import_plugin(typed[1])
-        typed = typed[2:]
+        import_plugin(name)
+    return rest
+
+
+def _dispatch(typed: list[str]) -> int:
+    typed = _import_plugins(typed)
     if not typed or typed[0] in ("-h", "--help", "help"):
         width = max(map(len, COMMANDS))
         print(HELP.format(commands="\n".join(f"  {c:<{width}}  {t}" for c, t in COMMANDS.items())))

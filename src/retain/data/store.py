@@ -342,7 +342,10 @@ def _buffers(
 
 
 def _env_spec(env_id: str | None, kwargs: dict[str, Any]) -> Any:
-    """Gymnasium's record of the environment with its options, so that Minari can make it anew."""
+    """Gymnasium's record of the environment with its options, so that Minari can make it anew.
+
+    None where it cannot be written down.
+    """
     if env_id is None or env_id not in gym.registry:
         return None
     spec = copy.deepcopy(gym.registry[env_id])
@@ -350,6 +353,10 @@ def _env_spec(env_id: str | None, kwargs: dict[str, Any]) -> Any:
     if spec.max_episode_steps is not None and "max_episode_steps" in rest:
         spec.max_episode_steps = rest.pop("max_episode_steps")
     spec.kwargs |= rest
+    try:
+        spec.to_json()
+    except ValueError:  # registered with a class or a function; our own record has the id
+        return None
     return spec
 
 

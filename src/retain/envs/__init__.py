@@ -14,6 +14,7 @@ from typing import Any
 
 import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec, load_env_creator
+from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AutoresetMode
 
 from retain.core.errors import ConfigError, UnknownNameError
@@ -94,6 +95,10 @@ def make(id: str, **kwargs: Any) -> gym.Env[Any, Any]:
         **kwargs: Its options, and `render_mode` and `max_episode_steps`. The latter goes to the
             environment if it has such an option, else Gymnasium cuts the episodes.
 
+    Returns:
+        The environment. Observations that are a Dict, a Tuple or several discrete numbers come as
+        one array, as Gymnasium flattens them.
+
     Raises:
         UnknownNameError: If the id is unknown.
         ConfigError: If an option is unknown or unusable.
@@ -106,9 +111,14 @@ def make(id: str, **kwargs: Any) -> gym.Env[Any, Any]:
         outer["max_episode_steps"] = kwargs.pop("max_episode_steps")
     spec.kwargs |= kwargs
     try:
-        return gym.make(spec, **outer)
+        env = gym.make(spec, **outer)
     except gym.error.DependencyNotInstalled as error:
         raise ConfigError(f"{spec.id} cannot be made: {error}") from None
+    if _to_flatten(env.observation_space):
+        from gymnasium.wrappers import FlattenObservation  # slow to import
+
+        env = FlattenObservation(env)
+    return env
 
 
 def make_vec(
@@ -149,12 +159,19 @@ def make_vec(
         if (rows or not independent_rows) and (takes_mode or usual) and takes_kwargs:
             if takes_mode:
                 kwargs = {**kwargs, "autoreset_mode": mode}
-            return gym.make_vec(
+            envs = gym.make_vec(
                 spec.id, num_envs=num_envs, vectorization_mode="vector_entry_point", **kwargs
             )
+            if not _to_flatten(envs.single_observation_space):
+                return envs
+            envs.close()
     return gym.vector.SyncVectorEnv(
         [lambda: make(spec.id, **kwargs) for _ in range(num_envs)], autoreset_mode=mode
     )
+
+
+def _to_flatten(space: gym.Space[Any]) -> bool:
+    return not isinstance(space, Box | Discrete) and space.is_np_flattenable
 
 
 def _creator(entry_point: Any) -> Any:
