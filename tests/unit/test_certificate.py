@@ -22,15 +22,16 @@ from retain.agents.dqn import DQN, DQNConfig
 from retain.agents.sequence_policy import SequencePolicy, SequencePolicyConfig
 from retain.certificate import Certificate, certify, certify_run, subject_of
 from retain.certificate.play import find_inputs, play
-from retain.certificate.reading import Memories, Reader, Refusal, numbers
-from retain.certificate.record import bound_of
+from retain.certificate.reading import Memories, Reader, numbers
+from retain.certificate.record import Refusal, bound_of
 from retain.certificate.tree import Choices, ask, grow
 from retain.core.errors import ConfigError
 from retain.evaluation import EnvironmentConfig, EvaluationConfig
-from retain.memory import MemoryState, SequenceModel, cache, clock, slots
+from retain.memory import MemoryState, cache, clock, slots
 from retain.models.memoryless import MemorylessConfig
 from retain.training.runs import Run
 from tiny_runs import tiny
+from token_by_token import TokenByToken
 
 # Axes: B rows, L tokens, D width, M numbers in memory.
 
@@ -46,37 +47,16 @@ class LatchState(MemoryState):
     clock_B: Tensor = clock()
 
 
-class Latch(SequenceModel):
+class Latch(TokenByToken):
     """Keeps the last hint; `rule` makes the next memory from memory, [B, 1], and noise, [B, K]."""
 
     def __init__(self, rule: Rule, steps: int):
         super().__init__()
         self.rule, self.steps = rule, steps
 
-    @property
-    def reach(self) -> int | None:
-        return None
-
     def initial_state(self, batch_size: int) -> LatchState:
         zeros = torch.zeros(batch_size)
         return LatchState(zeros[:, None], zeros, torch.zeros(batch_size, self.steps), zeros.long())
-
-    def forward(
-        self,
-        x_BLD: Tensor,
-        state: LatchState,
-        reset_BL: Tensor | None = None,
-        *,
-        read_L: Any = None,
-        donate: bool = False,
-    ) -> tuple[Tensor, LatchState]:
-        outputs = []
-        for token in range(x_BLD.shape[1]):
-            if reset_BL is not None:
-                state = self.initial_state(len(x_BLD)).where(reset_BL[:, token], state)
-            y_BD, state = self._token(x_BLD[:, token], state)
-            outputs.append(y_BD)
-        return torch.stack(outputs, dim=1), state
 
     def _token(self, x_BD: Tensor, state: LatchState) -> tuple[Tensor, LatchState]:
         begins = state.clock_B == 0

@@ -20,11 +20,12 @@ from retain.certificate import Certificate, certify, subject_of
 from retain.certificate.reading import Memories, Reader, numbers
 from retain.certificate.tree import Choices, grow
 from retain.evaluation import EnvironmentConfig
-from retain.memory import MemoryState, SequenceModel, cache, clock, slots
+from retain.memory import MemoryState, cache, clock, slots
 from retain.models.lstm import LSTMConfig
 from retain.models.memoryless import MemorylessConfig
 from retain.models.rate import RATEConfig
 from retain.tokens import StepTokenConfig
+from token_by_token import TokenByToken
 
 # Axes: B rows, T steps, D width.
 
@@ -40,7 +41,7 @@ class LatchState(MemoryState):
     clock_B: Tensor = clock()
 
 
-class Latch(SequenceModel):
+class Latch(TokenByToken):
     """Keeps the side it saw last; `rule` makes the next memory at the end of a segment.
 
     A token is [at the junction, one side, the other, ...]; the output scores right, up, left, down.
@@ -50,30 +51,9 @@ class Latch(SequenceModel):
         super().__init__()
         self.rule = rule
 
-    @property
-    def reach(self) -> int | None:
-        return None
-
     def initial_state(self, batch_size: int) -> LatchState:
         zeros = torch.zeros(batch_size)
         return LatchState(zeros[:, None], zeros, zeros.long())
-
-    def forward(
-        self,
-        x_BLD: Tensor,
-        state: LatchState,
-        reset_BL: Tensor | None = None,
-        *,
-        read_L: Any = None,
-        donate: bool = False,
-    ) -> tuple[Tensor, LatchState]:
-        outputs = []
-        for token in range(x_BLD.shape[1]):
-            if reset_BL is not None:
-                state = self.initial_state(len(x_BLD)).where(reset_BL[:, token], state)
-            y_BD, state = self._token(x_BLD[:, token], state)
-            outputs.append(y_BD)
-        return torch.stack(outputs, dim=1), state
 
     def _token(self, x_BD: Tensor, state: LatchState) -> tuple[Tensor, LatchState]:
         side_B = torch.where(state.clock_B == 0, 0.0, state.side_B)

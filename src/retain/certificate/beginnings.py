@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from retain.certificate.play import Episode, Inputs, Steps
-from retain.certificate.reading import Refusal
+from retain.certificate.record import Refusal
 from retain.certificate.tree import Choices
 
 #: A kind of beginning: how many steps it has, and what is shown at which of them.

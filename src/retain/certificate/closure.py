@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from retain.certificate.beginnings import Kind, Shown
 from retain.certificate.play import Episode, Inputs, Steps
-from retain.certificate.reading import Memories, Read, Reader, Refusal
-from retain.certificate.record import ROUNDS
+from retain.certificate.reading import Memories, Read, Reader
+from retain.certificate.record import ROUNDS, Refusal
 from retain.certificate.subject import Subject
 from retain.certificate.tree import Branches, Choices, ask, grow
 from retain.certificate.witness import Trail

@@ -19,18 +19,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from retain.certificate.record import Refusal
 from retain.certificate.subject import KEPT, Subject, kept
 from retain.memory import MemoryState
 
 Array = npt.NDArray[Any]
-
-
-class Refusal(Exception):  # noqa: N818 (a finding, not an error)
-    """Why there is no certificate; found on the way."""
-
-    def __init__(self, reason: str, witness: dict[str, Any] | None = None):
-        super().__init__(reason)
-        self.reason, self.witness = reason, witness
 
 
 def numbers(state: MemoryState) -> npt.NDArray[np.float64]:
@@ -181,36 +174,11 @@ class Reader:
         predictions = []
         for start in range(0, action.shape[1], pieces):
             span = slice(start, start + pieces)
-            prediction, state = self.predict(
+            prediction, state = self.subject.predict(
                 state, observation[:, span], signal[:, span], action[:, span]
             )
             predictions.append(prediction)
         return torch.cat(predictions, dim=1), state
-
-    def predict(
-        self,
-        state: MemoryState,
-        observation_BT: Tensor,
-        signal_BT: Tensor,
-        action_BT: Tensor,
-        *,
-        asking: bool = False,
-        donate: bool = False,
-    ) -> tuple[Tensor, MemoryState]:
-        """Reads steps with the actions given, see `Subject.predict`.
-
-        Raises:
-            Refusal: If what the model has cached of earlier segments goes into it.
-        """
-        prediction, after = self.subject.predict(
-            state, observation_BT, signal_BT, action_BT, asking=asking, donate=donate
-        )
-        if not bool(torch.isfinite(prediction).all()):
-            raise Refusal(
-                "the model carries more than its memory from segment to segment: it reads what it "
-                "has cached of earlier ones"
-            )
-        return prediction, after
 
     def tensors(self, *arrays: Array) -> list[Tensor]:
         """Returns arrays as tensors, numbers in the policy's own precision."""

@@ -16,6 +16,14 @@ ROUNDS = 4
 CONFIDENCE = 0.95
 
 
+class Refusal(Exception):  # noqa: N818 (a finding, not an error)
+    """Why there is no certificate; found on the way."""
+
+    def __init__(self, reason: str, witness: dict[str, Any] | None = None):
+        super().__init__(reason)
+        self.reason, self.witness = reason, witness
+
+
 @dataclass(frozen=True, kw_only=True)
 class Certificate:
     """Whether a memory can change what it holds, from all or from sampled inputs of a kind.

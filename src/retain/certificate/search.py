@@ -11,8 +11,8 @@ import torch
 from retain.agents.policy import Policy
 from retain.certificate.closure import Closure
 from retain.certificate.play import Episode, find_inputs, play
-from retain.certificate.reading import Reader, Refusal, numbers
-from retain.certificate.record import Certificate
+from retain.certificate.reading import Reader, numbers
+from retain.certificate.record import Certificate, Refusal
 from retain.certificate.subject import Subject, subject_of
 from retain.core.errors import ConfigError
 from retain.evaluation import EnvironmentConfig

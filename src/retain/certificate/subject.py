@@ -12,7 +12,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import gymnasium as gym
 import numpy as np
@@ -23,10 +23,12 @@ from torch import Tensor
 from retain.agents.online import OnlineAgent
 from retain.agents.policy import Policy
 from retain.agents.sequence_policy import SequencePolicy
+from retain.certificate.record import Refusal
 from retain.core.errors import ConfigError
 from retain.memory import MemoryState, clock
 
 Signal = npt.NDArray[np.float32]
+Told: TypeAlias = tuple[Tensor, Tensor, Tensor]  # observations, signals, actions
 #: Kinds of fields that a state keeps when a segment has ended; the others are caches.
 KEPT = ("slots", "carry", "clock")
 
@@ -58,7 +60,6 @@ class Subject(ABC):
     def initial_state(self, rows: int) -> MemoryState:
         """Returns the state before the first step of episodes."""
 
-    @abstractmethod
     def predict(
         self,
         state: MemoryState,
@@ -78,7 +79,24 @@ class Subject(ABC):
             action_BT: What is done.
             asking: The state is not used, so the last action need not be read.
             donate: The state given is not used again.
+
+        Raises:
+            Refusal: If what the model has cached of earlier segments goes into it.
         """
+        told = observation_BT, signal_BT, action_BT
+        prediction, after = self._predict(state, told, asking, donate)
+        if not bool(torch.isfinite(prediction).all()):
+            raise Refusal(
+                "the model carries more than its memory from segment to segment: it reads what it "
+                "has cached of earlier ones"
+            )
+        return prediction, after
+
+    @abstractmethod
+    def _predict(
+        self, state: MemoryState, told: Told, asking: bool, donate: bool
+    ) -> tuple[Tensor, MemoryState]:
+        """Reads for `predict`."""
 
     @abstractmethod
     def choose(self, prediction: Tensor) -> Tensor:
@@ -105,16 +123,10 @@ class SequenceSubject(Subject):
     def initial_state(self, rows: int) -> MemoryState:  # noqa: D102
         return self.policy.model.initial_state(rows)
 
-    def predict(  # noqa: D102
-        self,
-        state: MemoryState,
-        observation_BT: Tensor,
-        signal_BT: Tensor,
-        action_BT: Tensor,
-        *,
-        asking: bool = False,
-        donate: bool = False,
+    def _predict(
+        self, state: MemoryState, told: Told, asking: bool, donate: bool
     ) -> tuple[Tensor, MemoryState]:
+        observation_BT, signal_BT, action_BT = told
         policy = self.policy
         returns_BT = signal_BT / policy.config.return_scale
         x_BLD = policy.tokens.segments(returns_BT, observation_BT, action_BT)
@@ -160,16 +172,10 @@ class OnlineSubject(Subject):
         none_B = torch.full((rows,), -1, dtype=torch.int64, device=device)
         return self._with(self.policy.network.model.initial_state(rows), none_B)
 
-    def predict(  # noqa: D102
-        self,
-        state: MemoryState,
-        observation_BT: Tensor,
-        signal_BT: Tensor,
-        action_BT: Tensor,
-        *,
-        asking: bool = False,
-        donate: bool = False,
+    def _predict(
+        self, state: MemoryState, told: Told, asking: bool, donate: bool
     ) -> tuple[Tensor, MemoryState]:
+        observation_BT, signal_BT, action_BT = told
         policy, last_B = self.policy, state.last_action_B  # type: ignore[attr-defined]
         place_BT = action_BT - policy.first_action
         previous_BT = torch.cat([last_B.clamp(min=0).unsqueeze(1), place_BT[:, :-1]], dim=1)

@@ -98,7 +98,7 @@ def _step(reader: Reader, branches: Branches, start: int, parents: int, here: Ch
     while True:
         # The action is read before it is told, so a second pass mends every guess.
         state = branches.state.rows(index)
-        prediction, after = reader.predict(state, observation, signal, action, donate=True)
+        prediction, after = reader.subject.predict(state, observation, signal, action, donate=True)
         chosen = reader.subject.choose(prediction)
         if torch.equal(chosen, action):
             break
@@ -118,6 +118,6 @@ def ask(
     """Reads an ending behind every branch; returns the actions chosen, [B, T], and their lead."""
     rows = len(branches.path_BT)
     told = [np.repeat(array[None], rows, axis=0) for array in (observation_T, signal_T, action_T)]
-    prediction, _ = reader.predict(branches.state, *reader.tensors(*told), asking=True)
+    prediction, _ = reader.subject.predict(branches.state, *reader.tensors(*told), asking=True)
     chosen = reader.subject.choose(prediction)
     return chosen.cpu().numpy(), lead(prediction)

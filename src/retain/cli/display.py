@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Self
 
@@ -109,7 +110,7 @@ def evaluation_table(title: str, records: list[dict[str, Any]]) -> Table:
         steps = sum(record["lengths"])
         table.add_row(
             str(label),
-            *([_options(record, differing)] if differing else []),
+            *([options_text(record["kwargs"], differing)] if differing else []),
             f"{record['mean']:.2f} ± {record['stderr']:.2f}",
             *([_mean_return(record)] if also_return else []),
             f"{steps / record['episodes']:.0f}",
@@ -131,8 +132,9 @@ def _differing_options(records: list[dict[str, Any]]) -> list[str]:
     ]
 
 
-def _options(record: dict[str, Any], names: list[str]) -> str:
-    return "  ".join(f"{n} {record['kwargs'][n]}" for n in names if n in record["kwargs"])
+def options_text(kwargs: dict[str, Any], names: Iterable[str]) -> str:
+    """Returns those options of an environment that it has of `names`, on one line."""
+    return "  ".join(f"{name} {kwargs[name]}" for name in names if name in kwargs)
 
 
 def _mean_return(record: dict[str, Any]) -> str:

@@ -127,8 +127,10 @@ def _table(title: str, record: dict[str, Any]) -> Any:
 
 
 def _rows(record: dict[str, Any]) -> list[tuple[str, str]]:
+    from retain.cli.display import options_text
+
     memory, drift = record["memory"], record["drift"]
-    kwargs = "  ".join(f"{name} {value}" for name, value in record["kwargs"].items())
+    kwargs = options_text(record["kwargs"], record["kwargs"])
     first, last = record["seeds"]
     fields = ", ".join(
         f"{part['name']} {'x'.join(map(str, part['shape']))}" for part in memory["parts"]
