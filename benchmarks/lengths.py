@@ -1,7 +1,7 @@
 """Length trained on against length tested on: who goes on remembering?
 
     python benchmarks/lengths.py                  # trained on up to 300 steps
-    python benchmarks/lengths.py --longest 900    # as in the paper
+    python benchmarks/lengths.py --longest 900 --accelerator cuda    # as in the paper
 
 T-Maze, seven models trained on corridors of up to 9 ... 900 steps in three segments (the Decision
 Transformer in one), and walked for 9 ... 9600 steps, twenty episodes each. A run that has lost the
@@ -26,15 +26,18 @@ MODELS = (
 )
 
 
-def experiment(label: str, name: str, trained: int) -> Experiment:
+def experiment(label: str, name: str, trained: int, accelerator: str = "cpu") -> Experiment:
     """One model, trained on corridors of up to `trained` steps."""
     length = trained if name == "decision_transformer" else trained // 3
+    flags = ("--context-length", str(length), "--evaluation.episodes", "20")
+    if accelerator != "cpu":  # a call costs more than what it computes: whole segments in one
+        flags += ("--train.accelerator", accelerator, "--evaluation.lookahead", str(length))
     return Experiment(
         label=label,
         key=f"{name}-{trained}",
         recipe=f"tmaze/{name}",
         seeds=range(3),
-        flags=("--context-length", str(length), "--evaluation.episodes", "20"),
+        flags=flags,
         values=tuple(value for value in TESTED if value <= trained),
         walks=tuple((value, 20) for value in TESTED if value > trained),
     )
@@ -43,7 +46,9 @@ def experiment(label: str, name: str, trained: int) -> Experiment:
 if __name__ == "__main__":
     parser = job_parser(__doc__)
     parser.add_argument("--longest", type=int, default=300, help="longest length to train on")
+    parser.add_argument("--accelerator", default="cpu", help="cpu, or cuda for the long ones")
     options = parser.parse_args()
     for trained in TRAINED:
         if trained <= options.longest:
-            run_all(SUITE, [experiment(*model, trained) for model in MODELS], options)
+            rows = [experiment(*model, trained, options.accelerator) for model in MODELS]
+            run_all(SUITE, rows, options)
