@@ -35,7 +35,10 @@ def rate(
     from retain.models.rate import RATEConfig
     from retain.nn.valve import ValveConfig
 
-    valve = ValveConfig(kind="retaining", cost=1.0, commitment=0.5)
+    # The loss is a mean over steps, of which one matters: in long segments it counts for less, and
+    # so must the cost, or the gates close before the memory has found a use.
+    cost = min(1.0, 50 / context_length)
+    valve = ValveConfig(kind="retaining", cost=cost, commitment=cost / 2)
     model = RATEConfig(**SIZE, context_length=context_length, num_memory_tokens=5, valve=valve)
     run = _run("tmaze/rate", model, num_segments, lengths)
     # So high a cost leaves few memories that ever change; a rising one lets the task be learned.
