@@ -121,6 +121,7 @@ def evaluate(
     environment: EnvironmentConfig | None = None,
     checkpoint: str = "last",
     device: str = "cpu",
+    greedy: bool = False,
 ) -> list[dict[str, Any]]:
     """Evaluates a run by really acting, and adds the records to its ``results.json``.
 
@@ -137,6 +138,8 @@ def evaluate(
         environment: Another environment than the run's.
         checkpoint: ``last``, ``best`` or the name of a checkpoint's folder.
         device: Where the policy runs.
+        greedy: Takes the best action also where the run's settings say that the policy samples;
+            the records then say so, and are kept beside those of sampled actions.
 
     Returns:
         The records; see `retain.report.results` for their fields.
@@ -145,6 +148,7 @@ def evaluate(
     settings = run.config.evaluation
     parameter = parameter or settings.parameter
     policy = run.load(checkpoint, device)
+    changed = {"greedy": True} if greedy and policy.act_greedily() else {}
     step = checkpoints.step_of(checkpoints.find(run.folder, checkpoint))
     if values is None:
         values = settings.values
@@ -162,7 +166,7 @@ def evaluate(
             parameter=None if value is None else parameter,
             value=value,
         )
-        records.append({**record, "step": step})
+        records.append({**record, "step": step, **changed})
     run.record(records)
     return records
 
@@ -177,6 +181,7 @@ def inspect(
     shown: int = 0,
     checkpoint: str = "last",
     device: str = "cpu",
+    greedy: bool = False,
     output: str | Path | None = None,
 ) -> dict[str, Any]:
     """Lets a run act, looks at its memory, and writes what is found.
@@ -191,6 +196,7 @@ def inspect(
         shown: Number of the episode whose changes are explained.
         checkpoint: ``last``, ``best`` or the name of a checkpoint's folder.
         device: Where the policy runs.
+        greedy: As for `evaluate`.
         output: Folder to write to; by default ``inspection`` in the run's folder.
 
     Returns:
@@ -204,6 +210,7 @@ def inspect(
 
     run = _as_run(run)
     policy = run.load(checkpoint, device)
+    changed = {"greedy": True} if greedy and policy.act_greedily() else {}
     found = inspect_policy(
         policy,
         run.environment(value, kwargs),
@@ -217,19 +224,23 @@ def inspect(
         "model": run.config.model.registered_name,
         "agent": run.config.agent.registered_name,
         "checkpoint": checkpoints.step_of(checkpoints.find(run.folder, checkpoint)),
+        **changed,
     }
     return write(found, run.folder / "inspection" if output is None else Path(output), about)
 
 
-def load(run: Run | str | Path, *, checkpoint: str = "last", device: str = "cpu") -> Agent:
+def load(
+    run: Run | str | Path, *, checkpoint: str = "last", device: str = "cpu", greedy: bool = False
+) -> Agent:
     """Returns the agent of a run, ready to act.
 
     Args:
         run: The run, or its folder.
         checkpoint: ``last``, ``best`` or the name of a checkpoint's folder.
         device: Where the policy runs.
+        greedy: Takes the best action also where the run's settings say that the policy samples.
     """
-    return Agent(_as_run(run).load(checkpoint, device))
+    return Agent(_as_run(run).load(checkpoint, device, greedy=greedy))
 
 
 class Agent:

@@ -163,6 +163,20 @@ def test_an_agent_that_acts_is_certified(
     assert (found["verdict"], found["signal"]) == ("refused", "reward before")
 
 
+def test_a_policy_that_samples_is_certified_by_its_best_actions(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], refused: Refused
+) -> None:
+    options = {"corridor_length": 16}
+    config = tiny_online("a2c", kwargs=options, settings={"sample_actions": True}, episodes=4)
+    made = api.train(config, name="new", runs=tmp_path, final_evaluation=False)
+    typed = ["inspect", str(made.folder), "--episodes", "9", "--certify"]
+    assert "with --greedy (greedy=True) its best actions can" in refused(*typed)
+    assert main([*typed, "--certify-samples", "64", "--greedy"]) == 0
+    assert "CERTIFIED" in capsys.readouterr().out
+    found = json.loads((made.folder / "inspection" / "inspection.json").read_text())
+    assert found["greedy"]
+
+
 def test_what_cannot_be_certified(tmp_path: Path, run: Path, refused: Refused) -> None:
     refusal = refused("inspect", run, *QUICK, "--certify", "--certify-budget", "0")
     assert "budget must be at least 1, not 0" in refusal

@@ -19,7 +19,7 @@ from retain.agents.sequence_policy import SequencePolicy
 from retain.core.errors import ConfigError, RunError, UnknownNameError
 from retain.evaluation import EnvironmentConfig
 from retain.training.runs import Run
-from tiny_runs import tiny
+from tiny_runs import tiny, tiny_online
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +88,25 @@ def test_evaluations_are_added_to_the_results(run: Run) -> None:
     record = retain.evaluate(run, values=["random"], parameter="hint_time")[0]
     assert record["kwargs"]["hint_time"] == "random"
     assert retain.evaluate(run, values=[])[0]["parameter"] is None
+
+
+def test_best_actions_of_a_policy_that_samples(tmp_path: Path, run: Run) -> None:
+    sampling = {"sample_actions": True}
+    config = tiny_online("a2c", kwargs={"corridor_length": 5}, settings=sampling, episodes=4)
+    made = api.train(config, name="new", runs=tmp_path, final_evaluation=False)
+    for greedy in (False, True, True):
+        (record,) = api.evaluate(made, episodes=200, greedy=greedy)
+        assert record.get("greedy", False) == greedy
+    kept = made.results()["evaluations"]
+    assert [record.get("greedy", False) for record in kept] == [False, True]
+    # Untrained, it draws now one action and now the other; its best one depends on what is seen.
+    assert kept[0]["returns"] != kept[1]["returns"]
+    best = api.load(made, greedy=True).policy.config
+    assert (best.sample_actions, made.load().config.sample_actions) == (False, True)
+    # Of one that takes its best action anyway, nothing changes.
+    value = run.config.evaluation.values_in_training[-1]
+    (record,) = api.evaluate(run, values=[value], episodes=2, greedy=True)
+    assert "greedy" not in record
 
 
 def test_evaluations_that_cannot_be(run: Run) -> None:

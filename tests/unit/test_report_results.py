@@ -205,6 +205,15 @@ def test_order_and_groups() -> None:
     assert sorted([3, None, "a", 1.5], key=sort_key) == [None, 1.5, 3, "a"]
 
 
+def test_best_actions_are_kept_apart_from_sampled_ones() -> None:
+    data = [result(seed) for seed in (0, 1)]
+    for one in data:
+        one["evaluations"].append({**one["evaluations"][0], "greedy": True, "mean": 0.25})
+    found = {point.label: (point.mean, point.runs) for point in points(data)}
+    (plain,) = {label for label in found if "greedy" not in label}
+    assert found == {plain: (1.0, 2), f"{plain} (greedy)": (0.25, 2)}
+
+
 def test_no_evaluations() -> None:
     with pytest.raises(ConfigError, match="hold no evaluation"):
         points([result(0, {})])

@@ -92,6 +92,13 @@ class Policy(nn.Module, ABC):
             Actions [B, ...], the predictions they were chosen from, and the next state.
         """
 
+    def act_greedily(self) -> bool:
+        """Takes the best action from here on, where it was told to sample; returns if it was."""
+        sampled: bool = getattr(self.config, "sample_actions", False)
+        if sampled:
+            self.config = dataclasses.replace(self.config, sample_actions=False)
+        return sampled
+
     @property
     def looks_ahead(self) -> bool:
         """Whether `act_ahead` works: the policy has it, and acts without drawing numbers."""

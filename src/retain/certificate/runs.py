@@ -16,6 +16,7 @@ def certify_run(
     *,
     checkpoint: str = "last",
     device: str = "cpu",
+    greedy: bool = False,
     value: Scalar | None = None,
     options: dict[str, Scalar] | None = None,
     **settings: Any,
@@ -26,6 +27,7 @@ def certify_run(
         run: The run, or its folder.
         checkpoint: ``last``, ``best`` or the name of a checkpoint's folder.
         device: Where the policy runs.
+        greedy: Certifies the best actions of a policy that samples.
         value: Value of the option that the run's evaluations vary, for the episodes played; by
             default the last of those evaluated during training.
         options: Options of the environment that differ from the run's.
@@ -37,7 +39,7 @@ def certify_run(
     """
     run = run if isinstance(run, Run) else Run(run)
     return certify(
-        run.load(checkpoint, device),
+        run.load(checkpoint, device, greedy=greedy),
         run.environment(value, options),
         context_length=run.config.model.context_length,
         **settings,

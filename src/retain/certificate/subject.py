@@ -224,7 +224,8 @@ def subject_of(policy: Policy) -> Subject:
         )
     if policy.config.sample_actions:
         raise ConfigError(
-            "a policy that samples its actions cannot be certified; set agent.sample_actions false"
+            "a policy that samples its actions cannot be certified; with --greedy (greedy=True) "
+            "its best actions can"
         )
     subject = OnlineSubject(policy) if isinstance(policy, OnlineAgent) else SequenceSubject(policy)
     memory = kept(subject.initial_state(1), ("slots", "carry"))

@@ -54,6 +54,7 @@ def run(arguments: list[str]) -> None:
         lookahead=options.lookahead,
         checkpoint=options.checkpoint,
         device=options.device,
+        greedy=options.greedy,
     )
     console.print(evaluation_table(trained.name, records))
     if target is not None:
@@ -70,6 +71,7 @@ def _options(settings: Any, flag: str | None) -> type:
         ("option", tyro.conf.UseAppendAction[tuple[str, ...]], ()),
         ("checkpoint", str, "last"),
         ("device", str, "cpu"),
+        ("greedy", bool, False),
         ("json", Path | None, None),
     ]
     if flag is not None:
@@ -88,6 +90,7 @@ def _options(settings: Any, flag: str | None) -> type:
         option: An option of the environment as NAME=VALUE; may be given several times.
         checkpoint: last, best, or the name of a checkpoint's folder.
         device: Where the policy runs.
+        greedy: Take the best action where the policy was trained to sample.
         json: File to write these evaluations to.
     """
     return options

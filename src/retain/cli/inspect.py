@@ -47,6 +47,9 @@ class Options:
     device: str = "cpu"
     """Where the policy runs."""
 
+    greedy: bool = False
+    """Take the best action where the policy was trained to sample."""
+
     output: Path | None = None
     """Folder for what is written; RUN/inspection if none."""
 
@@ -71,7 +74,8 @@ def run(arguments: list[str]) -> None:
     if options.certify:
         from retain.certificate import subject_of
 
-        subject_of(trained.load(options.checkpoint, options.device))  # not after minutes
+        # Not after minutes.
+        subject_of(trained.load(options.checkpoint, options.device, greedy=options.greedy))
     folder = options.output or trained.folder / "inspection"
     record = api.inspect(
         trained,
@@ -82,6 +86,7 @@ def run(arguments: list[str]) -> None:
         shown=options.shown,
         checkpoint=options.checkpoint,
         device=options.device,
+        greedy=options.greedy,
         output=folder,
     )
     console.print(_table(trained.name, record))
@@ -103,6 +108,7 @@ def _certify(options: Options, trained: Run, folder: Path) -> None:
         trained,
         checkpoint=options.checkpoint,
         device=options.device,
+        greedy=options.greedy,
         value=options.value,
         options=environment_options(options.option),
         budget=options.certify_budget,

@@ -208,7 +208,7 @@ def _own_evaluations(result: Result) -> list[Evaluation]:
         given = {**(entry.get("kwargs") or {})}
         if entry.get("parameter") is not None:
             given[entry["parameter"]] = entry.get("value")
-        if entry["environment"] != options["id"]:
+        if entry["environment"] != options["id"] or entry.get("greedy"):
             return False
         return all(given.get(key, value) == value for key, value in options.items() if key != "id")
 

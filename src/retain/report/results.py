@@ -26,6 +26,7 @@ A run writes one `results.json`::
           "episodes": 100,
           "seeds": [1000, 1099],              first and last
           "lookahead": 1,                     optional: steps taken at once where actions repeat
+          "greedy": true,                     optional: the best actions of a policy that samples
           "metric": "success",
           "mean": 1.0,                        null stands for "not a number"
           "stderr": 0.0,                      over the episodes
@@ -223,6 +224,8 @@ def evaluations(
 ) -> list[Evaluation]:
     """Returns every evaluation of every result as one flat list.
 
+    Where a policy that samples was evaluated by its best actions, ` (greedy)` follows the label.
+
     Args:
         results: As `load_results` gives them.
         label: Gives the label of a result; by default as `labels` does.
@@ -230,7 +233,7 @@ def evaluations(
     names = [label(result) for result in results] if label else labels(results)
     return [
         Evaluation(
-            label=name,
+            label=f"{name} (greedy)" if entry.get("greedy") else name,
             run=result["run"],
             recipe=result["recipe"],
             model=result["model"],

@@ -97,8 +97,15 @@ class Run:
         agent = self.config.agent
         return AGENTS.get(agent.registered_name)(agent, self.config.model, observation, action)
 
-    def load(self, checkpoint: str = "last", device: str = "cpu") -> Policy:
+    def load(
+        self, checkpoint: str = "last", device: str = "cpu", *, greedy: bool = False
+    ) -> Policy:
         """Returns the run's policy with the weights of a checkpoint, ready to act.
+
+        Args:
+            checkpoint: ``last``, ``best`` or the name of a checkpoint's folder.
+            device: Where the policy runs.
+            greedy: Takes its best action also if the run's settings say that it samples.
 
         Raises:
             RunError: If the checkpoint is missing, damaged, or not of this model.
@@ -106,6 +113,8 @@ class Run:
         """
         policy = self.policy()
         checkpoints.load_weights(policy, checkpoints.find(self.folder, checkpoint))
+        if greedy:
+            policy.act_greedily()
         try:
             return policy.to(torch.device(device)).eval()
         except (RuntimeError, AssertionError) as error:
@@ -166,7 +175,7 @@ class Run:
             The results as they now are.
         """
         results = self.results()
-        keys = ("environment", "parameter", "value", "kwargs", "seeds", "step")
+        keys = ("environment", "parameter", "value", "kwargs", "seeds", "step", "greedy")
 
         def setting(record: dict[str, Any]) -> list[Any]:
             return [record.get(key) for key in keys]
