@@ -19,7 +19,7 @@ MODELS = (*memory_chain.MODELS, "rmt", "linformer", "canonical", "elmur", "stabl
 #: These lengths are learned in fewer episodes than the recipes' own.
 FEWER_EPISODES = ("--train.episodes", "2000")
 #: Recipes, lengths, and what is changed in the short budget.
-TASKS = (
+TASKS: tuple[tuple[str, int, tuple[str, ...]], ...] = (
     ("passive_tmaze/dqn", 20, ()),
     ("key_to_door/sac_discrete", 10, FEWER_EPISODES),
     ("visual_match/sac_discrete", 10, FEWER_EPISODES),

@@ -132,10 +132,10 @@ def _run(suite: str, experiment: Experiment, seed: int) -> bool:
     log = folder.with_suffix(".log").open("a", encoding="utf-8")
     with log, redirect_stdout(log), redirect_stderr(log):
         try:
-            status = main(arguments)
+            ended = main(arguments) == 0
         except SystemExit as stop:
-            status = stop.code
-    if status not in (0, None):
+            ended = stop.code in (0, None)
+    if not ended:
         return False
     _walk(experiment, folder)
     _keep(suite, experiment, seed)

@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import gymnasium as gym
 import numpy as np
@@ -130,6 +130,13 @@ def bsuite(chain: Any, memory_length: int, num_bits: int) -> Run:
     return run
 
 
+Game = Literal["visual_match", "key_to_door"]
+GAMES: tuple[tuple[str, Game], ...] = (
+    ("retain/VisualMatch-v0", "visual_match"),
+    ("retain/KeyToDoor-v0", "key_to_door"),
+)
+
+
 class PlainTMaze(gym.Env[Any, Any]):
     """The plain T-Maze as an environment that `gymnasium.make` can wrap."""
 
@@ -158,7 +165,7 @@ def plain(corridor_length: int, oracle_distance: int, *, wrapped: bool) -> Run:
     if wrapped:
         id = "benchmark/PlainTMaze-v0"
         if id not in gym.registry:
-            gym.register(id, entry_point=PlainTMaze)
+            gym.register(id, entry_point=lambda **options: PlainTMaze(**options))
         limit = maze.horizon
         return _single(
             gym.make(id, maze=maze, max_episode_steps=limit, disable_env_checker=True), 20000
@@ -179,7 +186,7 @@ def plain(corridor_length: int, oracle_distance: int, *, wrapped: bool) -> Run:
     return run
 
 
-def pycolab(game: str) -> Run:
+def pycolab(game: Game) -> Run:
     """A game on the pycolab engine, the reference of the tests."""
     if str(TESTS) not in sys.path:
         sys.path.append(str(TESTS))
@@ -238,10 +245,7 @@ def tasks() -> list[Task]:
         Task(id="retain/DistributedMemory-v0", options={}, rivals={}),
         *(
             Task(id=id, options={}, rivals={"pycolab": None if absent else partial(pycolab, game)})
-            for id, game in (
-                ("retain/VisualMatch-v0", "visual_match"),
-                ("retain/KeyToDoor-v0", "key_to_door"),
-            )
+            for id, game in GAMES
         ),
     ]
 

@@ -29,15 +29,15 @@ MODELS = (
 def experiment(label: str, name: str, trained: int, accelerator: str = "cpu") -> Experiment:
     """One model, trained on corridors of up to `trained` steps."""
     length = trained if name == "decision_transformer" else trained // 3
-    flags = ("--context-length", str(length), "--evaluation.episodes", "20")
+    flags = ["--context-length", str(length), "--evaluation.episodes", "20"]
     if accelerator != "cpu":  # a call costs more than what it computes: whole segments in one
-        flags += ("--train.accelerator", accelerator, "--evaluation.lookahead", str(length))
+        flags += ["--train.accelerator", accelerator, "--evaluation.lookahead", str(length)]
     return Experiment(
         label=label,
         key=f"{name}-{trained}",
         recipe=f"tmaze/{name}",
         seeds=range(3),
-        flags=flags,
+        flags=tuple(flags),
         values=tuple(value for value in TESTED if value <= trained),
         walks=tuple((value, 20) for value in TESTED if value > trained),
     )

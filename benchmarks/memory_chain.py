@@ -41,7 +41,7 @@ def experiment(task: str, value: int, model: str) -> Experiment:
 
 
 #: The settings of the table of all models come first, and what takes long comes last.
-FIRST = [("memory_length", 13), ("memory_size", 5)]
+FIRST: tuple[tuple[str, int], ...] = (("memory_length", 13), ("memory_size", 5))
 SETTINGS = [
     *FIRST,
     *(("memory_size", size) for size in (10, 3, 20, 1)),

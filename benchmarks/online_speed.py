@@ -42,7 +42,9 @@ def history_anew(agent: OnlineAgent, config: OnlineRunConfig, episodes: int) -> 
     steps, start = 0, time.perf_counter()
     for episode in range(episodes):
         observation, _ = env.reset(seed=episode)
-        observations, actions, rewards, over = [observation], [], [], False
+        observations, over = [observation], False
+        actions: list[int] = []
+        rewards: list[float] = []
         while not over:
             length = len(actions)
             batch = {

@@ -233,7 +233,7 @@ def long_spans_table() -> str:
     return _by_length(lengths, rows, "Mean ± standard error (runs).")
 
 
-def _by_length(lengths: tuple[int, ...], named: dict[str, list[Experiment]], note: str) -> str:
+def _by_length(lengths: Iterable[int], named: dict[str, list[Experiment]], note: str) -> str:
     """Final returns on memory length, one row a name and one column a length."""
     heads = [f"return, length {length}" for length in lengths]
     rows = [f"| model | {' | '.join(heads)} |", f"|---|{'---:|' * len(heads)}"]

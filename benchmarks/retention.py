@@ -22,7 +22,8 @@ SEEDS = range(10)
 LENGTHS = (10, 30, 3, 50)  # K; the first two are the claim
 
 #: Label, key, recipe, flags.
-MODELS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
+Row = tuple[str, str, str, tuple[str, ...]]
+MODELS: tuple[Row, ...] = (
     ("RATE, retaining valve", "retaining", "tmaze/rate", ()),
     ("RATE, the paper's valve", "plain", "tmaze/rate-plain", ()),
     ("ELMUR", "elmur", "tmaze/elmur", ()),
@@ -34,7 +35,7 @@ MODELS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
 PLAIN = "tmaze/rate-plain"
 OLD = ("--num-segments", "12", "--train.bptt-segments", "3")
 
-ROWS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
+ROWS: tuple[Row, ...] = (
     ("the retaining valve", *MODELS[0][1:]),
     ("free numbers (levels 0)", "levels0", "tmaze/rate", ("--model.valve.levels", "0")),
     ("2 levels", "levels2", "tmaze/rate", ("--model.valve.levels", "2")),
@@ -101,8 +102,8 @@ if __name__ == "__main__":
     parser.add_argument("--models", nargs="+", help="keys of the rows to make; all by default")
     parser.add_argument("--lengths", nargs="+", type=int, default=LENGTHS, help="K")
     options = parser.parse_args()
-    rows = ROWS if options.ablations else MODELS
-    rows = [row for row in rows if options.models is None or row[1] in options.models]
+    chosen = ROWS if options.ablations else MODELS
+    rows = [row for row in chosen if options.models is None or row[1] in options.models]
     if options.ablations:
         known = {row[1:] for row in MODELS}
         rows = [row for row in rows if row[1:] not in known]

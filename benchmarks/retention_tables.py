@@ -155,8 +155,8 @@ def ablation_table() -> str:
     """Success by length, with one thing changed at a time."""
     groups, rows = _groups(retention.ABLATIONS), []
     main, names = _groups(retention.SUITE), {row[1:]: row[0] for row in retention.MODELS}
-    for label, *row in retention.ROWS:
-        name = names.get(tuple(row))
+    for row in retention.ROWS:
+        label, name = row[0], names.get(row[1:])
         group = main.get(f"{name}, K = 10") if name else groups.get(label)
         if group:
             values = (30, *(value for value, _ in retention.SHORT))

@@ -23,10 +23,11 @@ import gymnasium as gym
 import numpy as np
 import torch
 
-from retain.agents.sequence_policy import SequencePolicy
+from retain.agents.sequence_policy import SequencePolicy, SequencePolicyConfig
 from retain.core.config import dump_json
 from retain.core.provenance import provenance
 from retain.models import build
+from retain.models.rate import RATEConfig
 from retain.recipes import recipe
 
 RESULTS = Path(__file__).parent / "results" / "speed.json"
@@ -37,6 +38,7 @@ ACTION = gym.spaces.Discrete(4)
 
 def published_policy() -> SequencePolicy:
     config = recipe("tmaze/rate-paper", context_length=CONTEXT, published_size=True)
+    assert isinstance(config.agent, SequencePolicyConfig)
     return SequencePolicy(config.agent, config.model, OBSERVATION, ACTION)
 
 
@@ -76,7 +78,9 @@ def recomputing(policy: SequencePolicy, steps: int) -> Callable[[], None]:
         for step in range(steps):
             n = step % CONTEXT + 1
             if n not in prefix_models:
-                config = replace(policy.model.config, context_length=n)
+                own = policy.model.config
+                assert isinstance(own, RATEConfig)
+                config = replace(own, context_length=n)
                 model = build(config, tokens_per_step=3).eval().to(device)
                 model.load_state_dict(policy.model.state_dict())
                 prefix_models[n] = model
