@@ -9,6 +9,8 @@ import pytest
 
 from retain import api
 from retain.core.errors import ConfigError, UnknownNameError
+from retain.models.decision_transformer import DecisionTransformerConfig
+from retain.models.rate import RATEConfig
 from retain.recipes import RECIPES, recipe
 from tiny_runs import tiny
 
@@ -49,6 +51,17 @@ def test_segments_can_be_chosen() -> None:
     config = recipe("tmaze/transformer_xl", context_length=5, num_segments=4)
     assert config.data.num_segments == 4
     assert config.model.cache_length == 3 * 5 * 4  # all of a training sequence
+
+
+def test_what_long_segments_need() -> None:
+    for length, cost in ((10, 1.0), (50, 1.0), (200, 0.25)):
+        model = recipe("tmaze/rate", context_length=length).model
+        assert isinstance(model, RATEConfig)
+        assert (model.valve.cost, model.valve.commitment) == (cost, cost / 2)
+    for length, layers in ((90, 1), (150, 2)):
+        model = recipe("tmaze/decision_transformer", context_length=length).model
+        assert isinstance(model, DecisionTransformerConfig)
+        assert (model.context_length, model.num_layers) == (length, layers)
 
 
 def test_the_published_recipe_detaches_and_steps_per_segment() -> None:
