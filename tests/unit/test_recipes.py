@@ -54,10 +54,12 @@ def test_segments_can_be_chosen() -> None:
 
 
 def test_what_long_segments_need() -> None:
-    for length, cost in ((10, 1.0), (50, 1.0), (200, 0.25)):
-        model = recipe("tmaze/rate", context_length=length).model
-        assert isinstance(model, RATEConfig)
-        assert (model.valve.cost, model.valve.commitment) == (cost, cost / 2)
+    for length, cost, start in ((10, 1.0, 0.0), (100, 1.0, 0.0), (200, 0.5, 0.6)):
+        config = recipe("tmaze/rate", context_length=length)
+        assert isinstance(config.model, RATEConfig)
+        assert (config.model.valve.cost, config.model.valve.commitment) == (cost, cost / 2)
+        assert config.train.memory_cost_start == start
+        assert config.train.memory_cost_warmup == 1.0 - start
     for length, layers in ((90, 1), (150, 2)):
         model = recipe("tmaze/decision_transformer", context_length=length).model
         assert isinstance(model, DecisionTransformerConfig)

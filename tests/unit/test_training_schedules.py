@@ -69,6 +69,17 @@ def test_the_weight_of_the_memory_cost_rises_and_stays():
     assert memory_cost_weight(config("constant"), 0) == 1.0
 
 
-def test_a_warmup_beyond_the_training_is_refused():
-    with pytest.raises(ConfigError, match="memory_cost_warmup must be from 0 to 1, not 2"):
-        TrainConfig(memory_cost_warmup=2)
+def test_before_its_start_the_memory_costs_nothing():
+    late = config("constant", memory_cost_start=0.5, memory_cost_warmup=0.25, updates=80)
+    weights = [memory_cost_weight(late, update) for update in range(80)]
+    assert weights[:41] == [0.0] * 41
+    assert weights[50] == pytest.approx(0.5**3)
+    assert weights[60:] == [1.0] * 20
+    sudden = config("constant", memory_cost_start=0.5, updates=80)
+    assert [memory_cost_weight(sudden, update) for update in (0, 39, 40, 79)] == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize("name", ["memory_cost_warmup", "memory_cost_start"])
+def test_a_share_beyond_the_training_is_refused(name: str):
+    with pytest.raises(ConfigError, match=f"{name} must be from 0 to 1, not 2"):
+        TrainConfig(**{name: 2})

@@ -106,7 +106,7 @@ def with_model(run: RunConfig, model: ModelConfig) -> RunConfig:
         run: The run.
         model: The model's settings.
     """
-    train = dataclasses.replace(run.train, memory_cost_warmup=0.0)
+    train = dataclasses.replace(run.train, memory_cost_warmup=0.0, memory_cost_start=0.0)
     return dataclasses.replace(run, model=model, train=train)
 
 

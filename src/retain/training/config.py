@@ -126,6 +126,9 @@ class TrainConfig(LoopConfig):
     zero, as the cube of the progress, so that something is learned to be written before changes are
     made dear."""
 
+    memory_cost_start: float = 0.0
+    """Share of the updates before that, in which the memory may change for nothing."""
+
     update_per_segment: bool = False
     """Make an optimiser step after every `bptt_segments` segments instead of one for the batch."""
 
@@ -151,10 +154,9 @@ class TrainConfig(LoopConfig):
         self._at_least_one("updates", "batch_size", "checkpoint_every", "log_every", "devices")
         self._at_least_one("bptt_segments", "evaluate_every")
         self._not_negative("warmup_updates", "final_learning_rate")
-        if not 0 <= self.memory_cost_warmup <= 1:
-            raise ConfigError(
-                f"train.memory_cost_warmup must be from 0 to 1, not {self.memory_cost_warmup}"
-            )
+        for name in ("memory_cost_warmup", "memory_cost_start"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"train.{name} must be from 0 to 1, not {getattr(self, name)}")
         if self.update_per_segment and self.devices > 1:
             raise ConfigError("train.update_per_segment works on one device only")
 

@@ -34,12 +34,16 @@ def learning_rate(config: TrainConfig, update: int) -> float:
 def memory_cost_weight(config: TrainConfig, update: int) -> float:
     """Returns the weight, from 0 to 1, of what the memory itself asks for in one update.
 
-    It rises with the cube of the progress: a small cost is enough to close the gates of a memory
-    that is not yet of use, and by the time that it would be, nothing can be written any more.
+    It is zero up to `memory_cost_start`, and then rises with the cube of the progress: a small cost
+    is enough to close the gates of a memory that is not yet of use (Adam makes steps of one size of
+    small gradients too), and by the time that it would be, nothing can be written any more.
 
     Args:
         config: The training's settings.
         update: Number of the update, counted from 0.
     """
+    since = update - config.memory_cost_start * config.updates
     rising = config.memory_cost_warmup * config.updates
-    return min(1.0, update / rising) ** 3 if rising else 1.0
+    if rising:
+        return min(1.0, max(0.0, since) / rising) ** 3
+    return 1.0 if since >= 0 else 0.0
