@@ -53,7 +53,9 @@ def test_all_models_learn_from_the_same_data_alike() -> None:
     configs = [recipe(name) for name in NAMES]
     assert {config.recipe for config in configs} == set(NAMES)
     assert all(config.data == configs[0].data for config in configs)
-    training = [replace(config.train, memory_cost_warmup=0.0) for config in configs]
+    training = [
+        replace(config.train, memory_cost_start=0.0, memory_cost_warmup=0.0) for config in configs
+    ]
     assert all(train == training[0] for train in training)
 
 
@@ -61,11 +63,15 @@ def test_the_dear_valve_becomes_dear_slowly() -> None:
     config = recipe("associative_recall/rate")
     assert isinstance(config.model, RATEConfig)
     assert config.model.valve.cost == 0.3
-    assert config.train.memory_cost_warmup == 0.6
+    train = config.train
+    assert train.curriculum
+    # Stages are equal shares of the updates; in the first, a memory is of no use.
+    assert train.memory_cost_start > 1 / config.data.num_segments
+    assert train.memory_cost_start + train.memory_cost_warmup <= 1
     plain = recipe("associative_recall/rate-plain")
     assert isinstance(plain.model, RATEConfig)
     assert plain.model.valve == ValveConfig(kind="cross_attention")
-    assert plain.train.memory_cost_warmup == 0.0
+    assert plain.train.memory_cost_start == plain.train.memory_cost_warmup == 0.0
 
 
 def test_there_is_a_place_for_every_key() -> None:

@@ -57,8 +57,8 @@ def rate(
     )
     task = {"num_pairs": num_pairs, "num_keys": num_keys, "num_values": num_values}
     run = _run("associative_recall/rate", model, num_segments, task, replacements)
-    # In the curriculum's first stage, a third of the training, nothing has to be carried on: any cost
-    # closes the gates there, and what is closed hardly opens again.
+    # In the curriculum's first stage, a third of the training, nothing has to be carried on: any
+    # cost closes the gates there, and what is closed hardly opens again.
     return replace(run, train=replace(run.train, memory_cost_start=0.5, memory_cost_warmup=0.4))
 
 

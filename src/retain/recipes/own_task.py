@@ -97,7 +97,14 @@ def minari_sequence_policy(
             return_scale=max(1.0, abs(info.max_return), abs(info.min_return)),
         ),
         train=TrainConfig(
-            updates=2000, batch_size=32, schedule="cosine", evaluate_every=500, num_threads=1
+            updates=2000,
+            batch_size=32,
+            schedule="cosine",
+            evaluate_every=500,
+            num_threads=1,
+            # What a memory is good for is not known here, nor how long it takes to find out.
+            memory_cost_start=0.5,
+            memory_cost_warmup=0.4,
         ),
         evaluation=EvaluationConfig(parameter=_varied(kwargs)),
     )
