@@ -28,13 +28,6 @@ TASKS = (
         60,
     ),
     ("4 pairs by key", "pairs", "associative_recall", ("--num-pairs", "4"), 46),
-    (
-        "4 pairs by key, twice the updates",
-        "pairs-6000",
-        "associative_recall",
-        ("--num-pairs", "4", "--train.updates", "6000"),
-        46,
-    ),
 )
 MODELS = (
     ("RATE, retaining valve", "retaining", "rate"),

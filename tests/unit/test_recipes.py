@@ -10,7 +10,6 @@ import pytest
 from retain import api
 from retain.core.errors import ConfigError, UnknownNameError
 from retain.models.decision_transformer import DecisionTransformerConfig
-from retain.models.rate import RATEConfig
 from retain.recipes import RECIPES, recipe
 from tiny_runs import tiny
 
@@ -53,13 +52,7 @@ def test_segments_can_be_chosen() -> None:
     assert config.model.cache_length == 3 * 5 * 4  # all of a training sequence
 
 
-def test_what_long_segments_need() -> None:
-    for length, cost, start in ((10, 1.0, 0.0), (100, 1.0, 0.0), (200, 0.5, 0.6)):
-        config = recipe("tmaze/rate", context_length=length)
-        assert isinstance(config.model, RATEConfig)
-        assert (config.model.valve.cost, config.model.valve.commitment) == (cost, cost / 2)
-        assert config.train.memory_cost_start == start
-        assert config.train.memory_cost_warmup == 1.0 - start
+def test_long_windows_have_two_layers() -> None:
     for length, layers in ((90, 1), (150, 2)):
         model = recipe("tmaze/decision_transformer", context_length=length).model
         assert isinstance(model, DecisionTransformerConfig)

@@ -35,17 +35,11 @@ def rate(
     from retain.models.rate import RATEConfig
     from retain.nn.valve import ValveConfig
 
-    # The loss is a mean over steps, of which one matters: in long segments it counts for less, and
-    # so must the cost.
-    cost = min(1.0, 100 / context_length)
-    valve = ValveConfig(kind="retaining", cost=cost, commitment=cost / 2)
+    valve = ValveConfig(kind="retaining", cost=1.0, commitment=0.5)
     model = RATEConfig(**SIZE, context_length=context_length, num_memory_tokens=5, valve=valve)
     run = _run("tmaze/rate", model, num_segments, lengths)
     # So high a cost leaves few memories that ever change; a rising one lets the task be learned.
-    # Long segments take longer to find a use for the memory, and till then any cost closes gates.
-    start = 0.0 if context_length <= 100 else 0.6
-    train = replace(run.train, memory_cost_start=start, memory_cost_warmup=1.0 - start)
-    return replace(run, train=train)
+    return replace(run, train=replace(run.train, memory_cost_warmup=1.0))
 
 
 @variant_of(rate, "tmaze/rate-plain")
