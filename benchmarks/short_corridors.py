@@ -1,16 +1,12 @@
 """Learning to remember where it is cheap: DQN on short T-Mazes, then far longer ones.
 
     python benchmarks/short_corridors.py
-    python benchmarks/short_corridors.py --every-length cuda
 
 Trains on corridors of 1 to 29 steps until corridors of 290 are walked without an error, or for
 6,000 episodes, and walks corridors of 29 up to 1,000,000 steps; Memory-RL trains at each length,
 up to 1,500 (Ni et al. 2023). Ten seeds of RATE, three of the others. A run that fails at one of the
 lengths from 1,500 on is not sent on a longer one. Then the active T-Maze, where the side must be
 fetched first: corridors of 1 to 19 steps, and walks of 19 up to 100,000 (Memory-RL: up to 500).
-
-With `--every-length`, on the accelerator named: corridors of 1 to 1,500 steps, for the authors' two
-models, one of which sees nothing but novelty behind the longest corridor that it was trained in.
 """
 
 from __future__ import annotations
@@ -22,7 +18,6 @@ from common import Experiment, job_parser, run_all
 SUITE = "short_corridors"
 VALUES = (29, 290)
 WALKS = ((1500, 100), (10_000, 100), (100_000, 20), (1_000_000, 10))
-VALUES_EVERY = (29, 290, 1500)
 ACTIVE_VALUES = (19, 190)
 ACTIVE_WALKS = ((500, 100), (10_000, 100), (100_000, 20))
 
@@ -74,36 +69,10 @@ def active(row: Row) -> Experiment:
     )
 
 
-def every_length(model: str, accelerator: str = "cpu") -> Experiment:
-    """Trained on corridors of any length up to the authors' longest one."""
-    longest = VALUES_EVERY[-1]
-    return Experiment(
-        label=f"{model}, every length",
-        key=f"{model}-every-length",
-        recipe="passive_tmaze/short_corridors",
-        seeds=range(3),
-        flags=(
-            *("--model", model, "--length", str(longest), "--train.no-tensorboard"),
-            *("--train.accelerator", accelerator, "--train.num-envs", "128"),
-            # As many updates as on short corridors, and fewer for each of so many more steps.
-            *("--train.updates-per-step", "0.002", "--train.checkpoint-every", "1000000"),
-            *("--evaluation.values-in-training", str(longest)),
-        ),
-        values=VALUES_EVERY,
-        walks=WALKS[1:],
-    )
-
-
-EVERY = ("gpt2", "lstm")
 EXPERIMENTS = [experiment(*row) for row in MODELS]
 ACTIVE = [active(row) for row in ACTIVE_MODELS]
 
 if __name__ == "__main__":
-    parser = job_parser(__doc__)
-    parser.add_argument("--every-length", metavar="ACCELERATOR", help="the authors' range instead")
-    options = parser.parse_args()
-    if options.every_length:
-        run_all(SUITE, [every_length(m, options.every_length) for m in EVERY], options)
-    else:
-        run_all(SUITE, EXPERIMENTS, options)
-        run_all(SUITE, ACTIVE, options)
+    options = job_parser(__doc__).parse_args()
+    run_all(SUITE, EXPERIMENTS, options)
+    run_all(SUITE, ACTIVE, options)
