@@ -147,8 +147,7 @@ def evaluate(
     run = _as_run(run)
     settings = run.config.evaluation
     parameter = parameter or settings.parameter
-    policy = run.load(checkpoint, device)
-    changed = {"greedy": True} if greedy and policy.act_greedily() else {}
+    policy = run.load(checkpoint, device, greedy=greedy)
     step = checkpoints.step_of(checkpoints.find(run.folder, checkpoint))
     if values is None:
         values = settings.values
@@ -166,7 +165,7 @@ def evaluate(
             parameter=None if value is None else parameter,
             value=value,
         )
-        records.append({**record, "step": step, **changed})
+        records.append({**record, "step": step, **_greedy(run, policy)})
     run.record(records)
     return records
 
@@ -209,8 +208,7 @@ def inspect(
     from retain.inspection.summary import inspect_policy
 
     run = _as_run(run)
-    policy = run.load(checkpoint, device)
-    changed = {"greedy": True} if greedy and policy.act_greedily() else {}
+    policy = run.load(checkpoint, device, greedy=greedy)
     found = inspect_policy(
         policy,
         run.environment(value, kwargs),
@@ -224,7 +222,7 @@ def inspect(
         "model": run.config.model.registered_name,
         "agent": run.config.agent.registered_name,
         "checkpoint": checkpoints.step_of(checkpoints.find(run.folder, checkpoint)),
-        **changed,
+        **_greedy(run, policy),
     }
     return write(found, run.folder / "inspection" if output is None else Path(output), about)
 
@@ -320,6 +318,12 @@ def list_recipes() -> list[str]:
 def list_datasets() -> list[str]:
     """Ids of the datasets on this machine."""
     return _list_datasets()
+
+
+def _greedy(run: Run, policy: Policy) -> dict[str, bool]:
+    """What a record says of a policy that takes its best action where the run's settings sample."""
+    sampled = getattr(run.config.agent, "sample_actions", False)
+    return {"greedy": True} if sampled and not policy.config.sample_actions else {}
 
 
 def _as_run(run: Run | str | Path) -> Run:

@@ -92,12 +92,10 @@ class Policy(nn.Module, ABC):
             Actions [B, ...], the predictions they were chosen from, and the next state.
         """
 
-    def act_greedily(self) -> bool:
-        """Takes the best action from here on, where it was told to sample; returns if it was."""
-        sampled: bool = getattr(self.config, "sample_actions", False)
-        if sampled:
+    def act_greedily(self) -> None:
+        """Takes the best action from here on, where it was told to sample."""
+        if getattr(self.config, "sample_actions", False):
             self.config = dataclasses.replace(self.config, sample_actions=False)
-        return sampled
 
     @property
     def looks_ahead(self) -> bool:

@@ -97,6 +97,12 @@ class LoopConfig:
             if getattr(self, name) < 0:
                 raise ConfigError(f"train.{name} must not be negative, not {getattr(self, name)}")
 
+    def _from_0_to_1(self, *names: str) -> None:
+        for name in names:
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= 1:
+                raise ConfigError(f"train.{name} must be from 0 to 1, not {value}")
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig(LoopConfig):
@@ -154,9 +160,7 @@ class TrainConfig(LoopConfig):
         self._at_least_one("updates", "batch_size", "checkpoint_every", "log_every", "devices")
         self._at_least_one("bptt_segments", "evaluate_every")
         self._not_negative("warmup_updates", "final_learning_rate")
-        for name in ("memory_cost_warmup", "memory_cost_start"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"train.{name} must be from 0 to 1, not {getattr(self, name)}")
+        self._from_0_to_1("memory_cost_warmup", "memory_cost_start")
         if self.update_per_segment and self.devices > 1:
             raise ConfigError("train.update_per_segment works on one device only")
 
@@ -256,10 +260,7 @@ class OnlineTrainConfig(LoopConfig):
                 f"train.updates_per_step must be above 0, not {self.updates_per_step}: "
                 "nothing would be learned"
             )
-        for name in ("exploration_fraction", "final_epsilon"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value <= 1:
-                raise ConfigError(f"train.{name} must be from 0 to 1, not {value}")
+        self._from_0_to_1("exploration_fraction", "final_epsilon")
 
     @property
     def devices(self) -> int:
