@@ -22,7 +22,7 @@ from retain.agents.dqn import DQN, DQNConfig
 from retain.agents.sequence_policy import SequencePolicy, SequencePolicyConfig
 from retain.certificate import Certificate, certify, certify_run, subject_of
 from retain.certificate.play import find_inputs, play
-from retain.certificate.reading import Memories, Reader, numbers
+from retain.certificate.reading import Memories, Reader, alike, numbers
 from retain.certificate.record import Refusal, bound_of
 from retain.certificate.tree import Choices, ask, grow
 from retain.core.errors import ConfigError
@@ -251,6 +251,58 @@ def test_a_continuum_is_sampled() -> None:
     assert "a continuum" in "\n".join(found.lines())
 
 
+def wanders(memory: Tensor, noise: Tensor) -> Tensor:
+    """What a hint wrote grows in a rare segment, and turns round in another one after that."""
+    grows = (noise == 1).all(dim=1, keepdim=True)
+    turns = (noise[:, :3] == -1).all(dim=1, keepdim=True)
+    size = memory.abs()
+    return torch.where(
+        (size == 1) & grows, 2 * memory,
+        torch.where((size == 2) & turns, -3 * memory.sign(), memory),
+    )  # fmt: skip
+
+
+def test_a_sample_knows_every_memory_that_was_met() -> None:
+    """In the episodes played and in other arithmetic memories come up as well."""
+    found = [run(wanders, 4, budget=20, samples=64, seed=100 * seed) for seed in range(6)]
+    assert {certificate.verdict for certificate in found} <= {"sampled", "refused"}
+    assert "refused" in {certificate.verdict for certificate in found}
+    for certificate in found:
+        if certificate.verdict == "sampled":
+            assert certificate.states >= certificate.played_memories
+
+
+def test_what_was_not_seen_together_is_not_claimed() -> None:
+    found = run(hold, episodes=12)
+    assert found.verdict == "proved"
+    assert found.pairs < found.beginnings * found.questions
+    seen = f"{found.pairs} of {found.beginnings * found.questions} pairs"
+    assert seen in "\n".join(found.lines())
+    complete = run(hold, episodes=256)
+    assert complete.pairs == complete.beginnings * complete.questions == 18
+    assert "pairs" not in "\n".join(complete.lines())
+
+
+class NearlyStepsAside(Latch):
+    """At a hint, another action is nearly as good as the right one."""
+
+    def _token(self, x_BD: Tensor, state: LatchState) -> tuple[Tensor, LatchState]:
+        y_BD, after = super()._token(x_BD, state)
+        hint = (x_BD[:, 4] > 0) & (x_BD[:, 1] != 0)
+        up = torch.where(hint, y_BD[:, 0] - 1e-6, y_BD[:, 1])
+        return torch.cat([y_BD[:, :1], up[:, None], y_BD[:, 2:]], dim=1), after
+
+
+@pytest.mark.parametrize("budget", [2**20, 20], ids=["listed", "sampled"])
+def test_a_narrow_decision_in_the_beginning_counts(budget: int) -> None:
+    policy = latch(Rounded())
+    policy.model = NearlyStepsAside(Rounded(), K)
+    found = certify(policy, maze(), context_length=K, episodes=36, budget=budget, samples=64)
+    assert found.verdict == ("proved" if budget > 20 else "sampled"), found.reason
+    assert found.decision_margin == pytest.approx(1e-6, rel=0.1)
+    assert "The margin is small" in "\n".join(found.lines())
+
+
 def test_what_does_not_hold_at_all_is_refused() -> None:
     found = run(lambda memory, noise: torch.ones_like(memory))
     assert found.verdict == "refused"
@@ -308,7 +360,10 @@ def test_segments_are_read_from_the_memory_alone(name: str) -> None:
     again = reader.read(memories.state(which), *second)
     np.testing.assert_allclose(numbers(again.after), numbers(whole.after), atol=1e-5)
     np.testing.assert_array_equal(again.action_BT, whole.action_BT[:, 4:])
-    np.testing.assert_array_equal(memories.find(memories.state(which)), which)
+    np.testing.assert_array_equal(memories.add(memories.state(which)), which)
+    assert alike(memories.state(which), memories.state(which)).all()
+    moved = memories.state(which[[1, 0, 2, 3, 4]])
+    assert alike(moved, memories.state(which)).tolist() == [False, False, True, True, True]
     # Actions are those the policy would really take, whatever was guessed.
     other = reader.read(policy.initial_state(5), observation, returns, action + 3)
     np.testing.assert_array_equal(other.action_BT, whole.action_BT)
@@ -331,11 +386,9 @@ def test_a_tree_is_what_its_sequences_are(name: str) -> None:
         observations = np.concatenate(
             [observation[path], np.repeat(ending[None], rows, axis=0)], axis=1
         )
-        actions = np.concatenate(
-            [np.zeros(path.shape, dtype=np.int64), np.repeat(given[None], rows, axis=0)], axis=1
-        )
+        actions = np.zeros(observations.shape[:2], dtype=np.int64)
         told = observations, np.ones(actions.shape, dtype=np.float32), actions
-        read = reader.read(state, *told, given=2)
+        read = reader.read(state, *told)
         np.testing.assert_array_equal(read.action_BT[:, : branches.length], branches.action_BT)
         np.testing.assert_array_equal(read.action_BT[:, branches.length :], asked)
         np.testing.assert_array_equal(branches.seen(0, choices) if path.size else [],

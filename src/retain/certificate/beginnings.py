@@ -53,9 +53,12 @@ class Shown:
         self.weights: dict[Kind, int] = defaultdict(int)
         self.endings: dict[Kind, dict[bytes, Steps]] = defaultdict(dict)
         self.questions: dict[bytes, Steps] = {}
+        #: The kind of each episode; None of those that are too short.
+        self.kinds: list[Kind | None] = []
         for episode in episodes:
             stop = -(-episode.held_from // context_length) * context_length
             if stop > episode.asked_at:
+                self.kinds.append(None)
                 continue
             steps = episode.steps.part(0, stop)
             beginning = Beginning(steps, inputs.of_the_kind(steps.told()))
@@ -63,6 +66,7 @@ class Shown:
             question = ending.told().tobytes()
             self.beginnings.setdefault(beginning.key, beginning)
             self.weights[beginning.key] += 1
+            self.kinds.append(beginning.key)
             self.questions.setdefault(question, ending)
             other = self.endings[beginning.key].setdefault(question, ending)
             if not np.array_equal(other.action_T, ending.action_T):
@@ -70,6 +74,11 @@ class Shown:
                     "episodes that begin and end with the same inputs have different right "
                     "answers: something is decided by what was seen in between"
                 )
+
+    @property
+    def pairs(self) -> int:
+        """Kinds of beginning and questions that were seen together."""
+        return sum(len(asked) for asked in self.endings.values())
 
     def choices(self, key: Kind) -> list[Choices]:
         """Returns what can be told at each step of a kind of beginning."""

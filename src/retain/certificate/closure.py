@@ -74,7 +74,7 @@ class Closure:
         # Of each memory and question: the actions answered, each with what was seen before.
         self.answered: dict[tuple[int, bytes], dict[bytes, tuple[Array, Array]]]
         self.answered = defaultdict(dict)
-        self.shown = Shown(inputs, episodes, context_length)
+        self.episodes, self.shown = episodes, Shown(inputs, episodes, context_length)
 
     # -- writing -------------------------------------------------------------------------------
 
@@ -91,6 +91,7 @@ class Closure:
             for branches in grow(self.reader, self.subject.initial_state(1), choices):
                 if branches.length:
                     usual = choices[branches.length - 1].action
+                    self.decision_margin = min(self.decision_margin, branches.gap)
                     self._check_branches(branches, choices, None, usual)
                 if branches.length == len(choices):
                     found = self.memories.add(branches.state)
@@ -119,7 +120,7 @@ class Closure:
                 rows = chosen[start : start + ROWS]
                 some = [self.shown.beginnings[keys[row]] for row in rows]
                 free = np.stack([beginning.free_T for beginning in some])
-                symbols = self._draw(int(free.sum()), 1)[:, 0]
+                symbols = self.draw(int(free.sum()), 1)[:, 0]
                 observation = np.stack([b.steps.observation_T for b in some])
                 signal = np.stack([b.steps.signal_T for b in some])
                 observation[free] = self.inputs.observation_S[symbols]
@@ -131,6 +132,7 @@ class Closure:
                     allowed = np.isin(read.action_BT, self.held_actions)
                     allowed |= read.action_BT == action
                     self._check_actions(allowed, read.action_BT, observation.__getitem__, None)
+                    self.decision_margin = min(self.decision_margin, read.gap)
                     state = read.after
                 which[rows] = self.memories.add(state)
                 self.beginnings_read += len(rows)
@@ -153,7 +155,25 @@ class Closure:
             numbers = np.arange(done, len(self.memories)).repeat(QUICK)
             done = len(self.memories)
             for start in range(0, len(numbers), ROWS):
-                self._follow(numbers[start : start + ROWS])
+                rows = numbers[start : start + ROWS]
+                self.follow(rows, self.draw(len(rows), self.context_length))
+
+    def meet(self, played: Memories, ends: list[list[tuple[int, int]]]) -> None:
+        """Takes in the memories that the episodes played had, where they are new.
+
+        Args:
+            played: The memories.
+            ends: Of each episode: the ends of segments while it held, and the memory there.
+        """
+        for episode, key, stops in zip(self.episodes, self.shown.kinds, ends, strict=True):
+            if key is None or not stops:
+                continue
+            known = len(self.memories)
+            found = self.memories.add(played.state(np.array([number for _, number in stops])))
+            for (stop, _), number in zip(stops, found.tolist(), strict=True):
+                if number >= known:
+                    seen = episode.steps.observation_T[:stop]
+                    self._note_starts([key], np.array([number]), lambda _: seen)  # noqa: B023
 
     def close(self) -> None:
         """Follows every segment from every memory, or walks at random, until no new memory comes.
@@ -211,9 +231,11 @@ class Closure:
                              else end.observation_T[:0], action[row]),
                         )  # fmt: skip
 
-    def _follow(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Reads a random segment from each of some memories; returns what they become."""
-        told = self._told(self._draw(len(numbers), self.context_length))
+    def follow(
+        self, numbers: npt.NDArray[np.int64], chosen_BT: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.int64]:
+        """Reads a segment of some symbols from each of some memories; returns what they become."""
+        told = self.told(chosen_BT)
         action = np.full(told[1].shape, self.usual_action)
         read = self.reader.read(self.memories.state(numbers), *told, action)
         self.decision_margin = min(self.decision_margin, read.gap)
@@ -247,7 +269,7 @@ class Closure:
             before, self.walked, self.walked_questions = len(self.memories), 0, 0
             while self.walked < self.samples:
                 self._ask_some(keys, numbers, int(self.rng.integers(self.context_length)))
-                numbers = self._follow(numbers)
+                numbers = self.follow(numbers, self.draw(walkers, self.context_length))
                 self.walked += walkers
                 self.walked_questions += walkers
             if len(self.memories) == before:
@@ -303,7 +325,7 @@ class Closure:
 
     def _ask(self, places: list[tuple[int, Steps, Kind]], length: int) -> None:
         """Asks memories, each its own ending, behind random parts of segments."""
-        told = self._told(self._draw(len(places), length))
+        told = self.told(self.draw(len(places), length))
         observation, signal = (
             np.concatenate([part, np.stack([getattr(e, name) for _, e, _ in places])], axis=1)
             for part, name in zip(told, ("observation_T", "signal_T"), strict=True)
@@ -338,12 +360,13 @@ class Closure:
 
     # -- helpers -------------------------------------------------------------------------------
 
-    def _draw(self, rows: int, length: int) -> npt.NDArray[np.int64]:
+    def draw(self, rows: int, length: int) -> npt.NDArray[np.int64]:
         """Draws symbols as they were seen, steps independent of one another."""
         weight_S = self.inputs.weight_S
         return self.rng.choice(len(weight_S), size=(rows, length), p=weight_S)
 
-    def _told(self, chosen: npt.NDArray[np.int64]) -> tuple[Array, Array]:
+    def told(self, chosen: npt.NDArray[np.int64]) -> tuple[Array, Array]:
+        """Returns the observations and signals of some symbols."""
         return self.inputs.observation_S[chosen], self.inputs.signal_S[chosen]
 
     def _check_branches(

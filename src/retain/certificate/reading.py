@@ -10,6 +10,7 @@ Axes: B rows, T steps, N memories, F numbers of a memory.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -30,6 +31,13 @@ def numbers(state: MemoryState) -> npt.NDArray[np.float64]:
     """Returns what slots and carries hold, [B, F]."""
     parts = [t.detach().double().flatten(1).cpu().numpy() for t in kept(state, ("slots", "carry"))]
     return np.concatenate(parts, axis=1) if parts else np.zeros((state.batch_size, 0))
+
+
+def alike(a: MemoryState, b: MemoryState) -> npt.NDArray[np.bool_]:
+    """Returns in which rows two states keep the same memory, [B]."""
+    pairs = zip(kept(a), kept(b), strict=True)
+    same = [_flat(x == y).all(dim=1).cpu().numpy() for x, y in pairs]
+    return np.asarray(np.logical_and.reduce(same))
 
 
 class Memories:
@@ -74,13 +82,6 @@ class Memories:
             found[row] = number
         return found
 
-    def find(self, state: MemoryState) -> npt.NDArray[np.int64]:
-        """Returns the numbers of the rows' memories, [B]; -1 for those that are not known."""
-        known = Memories(self.subject, most=state.batch_size)
-        which = known.add(state)
-        table = np.array([self.numbers_of.get(key, -1) for key in known.numbers_of])
-        return table[which]
-
     def state(self, which: npt.NDArray[np.int64]) -> MemoryState:
         """Returns a state with these memories; its caches and traces hold nothing."""
         with torch.inference_mode():
@@ -106,7 +107,11 @@ class Memories:
 
 
 def _bytes(tensor: Tensor) -> npt.NDArray[np.uint8]:
-    return np.ascontiguousarray(tensor.reshape(len(tensor), -1).cpu().numpy()).view(np.uint8)
+    return np.ascontiguousarray(_flat(tensor).cpu().numpy()).view(np.uint8)
+
+
+def _flat(tensor: Tensor) -> Tensor:
+    return tensor.reshape(len(tensor), math.prod(tensor.shape[1:]))
 
 
 @dataclasses.dataclass(frozen=True)

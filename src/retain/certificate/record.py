@@ -79,6 +79,10 @@ class Certificate:
     """Segments of random episodes in which no new memory came; 0 if all segments were read."""
     questions: int = 0
     """Different endings, asked of the memories that must know the answer."""
+    pairs: int = 0
+    """Beginnings and endings that were seen together: what is right elsewhere is not known."""
+    too_short: int = 0
+    """Episodes that asked before the end of the segment in which holding began, and were left out."""
     decisions: int = 0
     """Endings read, behind every part of a segment."""
     walked_questions: int = 0
@@ -196,6 +200,11 @@ def _checked(c: Certificate) -> list[str]:
         right = "" if c.verdict == "refused" else ": all right"
         what = f"endings ({c.questions} questions, at every step of a segment)"
         rows.append(_row("answering", _many(c, 2, c.decisions, what) + right))
+    if c.pairs < c.beginnings * c.questions:
+        text = f"{c.pairs} of {c.beginnings * c.questions} pairs of a beginning and a question seen"
+        rows.append(_row("", f"{text}; the others are not judged"))
+    if c.too_short:
+        rows.append(_row("left out", f"{c.too_short} episodes that asked within the first segment"))
     if c.checked:
         same = f"{c.stepwise_agree} of {c.checked} alike step by step, {c.double_agree} in double"
         rows.append(_row("arithmetic", f"{c.arithmetic}; {same}"))
@@ -225,9 +234,10 @@ def _meaning(c: Certificate) -> list[str]:
     if c.verdict == "proved":
         lines += [
             "From every beginning, every segment of the kind seen leads to a memory that was tried",
-            "too, and every one gives the right answer, so length does not matter. This holds for",
-            "these inputs alone: not for other observations, rewards or hints, nor for",
-            "episodes that ask before the first segment after which holding begins has ended.",
+            "too, and every one gives the right answer to what was asked after such a beginning, so",
+            "length does not matter. This holds for these inputs alone: not for other observations,",
+            "rewards or hints, for a question not seen after that beginning, nor for episodes that",
+            "ask before the segment in which holding begins has ended.",
         ]
     else:
         chance, lasting = c.leaving_bound or 0.0, c.lasting_steps or math.inf
@@ -243,8 +253,9 @@ def _meaning(c: Certificate) -> list[str]:
                 f"million steps only with a chance of {million:.2g}. Steps are drawn as if",
                 "independent. Rarer inputs, and inputs of another kind, were not tried.",
             ]
-    margins = [margin for margin in (c.margin, c.writing_margin) if margin is not None]
-    if not margins:
+    edges = [margin for margin in (c.margin, c.writing_margin) if margin is not None]
+    margins = [*edges, *([] if c.decision_margin is None else [c.decision_margin])]
+    if not edges:
         lines.append("Other hardware may round otherwise; how near that comes is not known here.")
     elif min(margins) > SAFE_MARGIN:
         lines.append("The margin is far above round-off, so other hardware should give the same.")

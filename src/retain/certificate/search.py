@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from retain.agents.policy import Policy
 from retain.certificate.closure import Closure
 from retain.certificate.play import Episode, find_inputs, play
-from retain.certificate.reading import Reader, numbers
+from retain.certificate.reading import Memories, Reader, alike, numbers
 from retain.certificate.record import Certificate, Refusal
 from retain.certificate.subject import Subject, subject_of
 from retain.core.errors import ConfigError
@@ -108,13 +109,18 @@ def _certify(
     closure: Closure | None = None
     verdict: dict[str, Any]
     try:
-        facts |= _replay(subject, located, context_length)
+        replayed = _replay(subject, located, context_length)
+        facts |= replayed.facts
         if subject.adds_up and len(facts["signals"]) > 1:
             raise Refusal(
                 f"the {subject.signal} changes while the memory holds, so longer episodes show "
                 "inputs that were not seen"
             )
         right = [episode for episode in located if episode.success is not False]
+        ends = [
+            e for e, episode in zip(replayed.ends, located, strict=True)
+            if episode.success is not False
+        ]
         if not right:
             raise Refusal(f"all {failures} episodes failed, so there is nothing to hold")
         closure = Closure(
@@ -133,12 +139,15 @@ def _certify(
                 "longer ones"
             )
         with closure.reader.measured(), torch.inference_mode():
-            starts = closure.begin()
+            closure.begin()
             facts["writing_margin"], closure.reader.margin = closure.reader.margin, None
             closure.explore()
-            closure.decide(starts, quick=True)
-            closure.close()
+            closure.decide(closure.starts(), quick=True)
+            # Whatever comes up outside the set belongs to it, and so is followed too.
+            closure.meet(replayed.memories, ends)
             facts |= _other_arithmetic(closure)
+            closure.explore()
+            closure.close()
             closure.decide(closure.starts(), quick=not closure.listed[2])
         if failures:
             raise Refusal(f"{failures} of {len(played)} episodes failed")
@@ -155,6 +164,8 @@ def _certify(
             "transitions": closure.transitions,
             "walked": closure.walked,
             "questions": len(closure.shown.questions),
+            "pairs": closure.shown.pairs,
+            "too_short": closure.shown.kinds.count(None),
             "decisions": closure.decisions,
             "walked_questions": closure.walked_questions,
             "listed": tuple(closure.listed),
@@ -164,18 +175,39 @@ def _certify(
     return Certificate(**facts, **verdict, seconds=time.perf_counter() - start)
 
 
+@dataclass(frozen=True)
+class _Replayed:
+    """Memories of the episodes played, where segments ended while they held."""
+
+    memories: Memories
+    ends: list[list[tuple[int, int]]]
+    """Of each episode: the step at which a segment ended, and the memory."""
+    drift: float | None
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        met = [number for stops in self.ends for _, number in stops]
+        return {
+            "played_memories": len(set(met)),
+            "played_segments": len(met),
+            "drift": self.drift,
+        }
+
+
 @torch.inference_mode()
-def _replay(subject: Subject, episodes: list[Episode], context_length: int) -> dict[str, Any]:
+def _replay(subject: Subject, episodes: list[Episode], context_length: int) -> _Replayed:
     """Reads the episodes again, in whole segments, and looks at the memories between them.
 
     Raises:
         Refusal: If the policy would not act as it did.
     """
-    ordered = sorted(episodes, key=lambda episode: -len(episode.steps))
+    order = sorted(range(len(episodes)), key=lambda e: -len(episodes[e].steps))
+    ordered = [episodes[e] for e in order]
     reader = Reader(subject)
     state = subject.initial_state(len(ordered))
-    ends: set[bytes] = set()
-    changes, count = [], 0
+    memories = Memories(subject, sum(len(e.steps) // context_length for e in episodes))
+    ends: list[list[tuple[int, int]]] = [[] for _ in episodes]
+    changes = []
     last = np.zeros((0, 0))
     for stop in range(context_length, len(ordered[0].steps) + 1, context_length):
         alive = [episode for episode in ordered if len(episode.steps) >= stop]
@@ -191,20 +223,20 @@ def _replay(subject: Subject, episodes: list[Episode], context_length: int) -> d
             raise Refusal("read in whole segments, the policy acts otherwise than step by step")
         state, now = read.after, numbers(read.after) + 0.0
         held = [e.held_from <= stop <= e.asked_at for e in alive]
-        ends |= {row.tobytes() for row in now[held]}
-        count += sum(held)
+        rows = np.flatnonzero(held)
+        for row, number in zip(rows, memories.add(state.rows(rows.tolist())), strict=True):
+            ends[order[row]].append((stop, int(number)))
         before = [
             e.held_from <= stop - context_length and h for e, h in zip(alive, held, strict=True)
         ]
         if len(last) and any(before):
             changes.append(np.abs(now - last[: len(now)])[before].mean())
         last = now
-    drift = float(np.mean(changes)) if changes else None
-    return {"played_memories": len(ends), "played_segments": count, "drift": drift}
+    return _Replayed(memories, ends, float(np.mean(changes)) if changes else None)
 
 
 def _other_arithmetic(closure: Closure) -> dict[str, Any]:
-    """Reads some segments also step by step, and in double precision.
+    """Reads some segments as a whole, step by step, and in double precision.
 
     Raises:
         Refusal: If step by step gives another memory.
@@ -213,18 +245,16 @@ def _other_arithmetic(closure: Closure) -> dict[str, Any]:
     length = closure.context_length
     checked = stepwise = in_twice = 0
     for number in range(min(CHECKED_MEMORIES, len(closure.memories))):
-        size = (CHECKED_SEGMENTS, length)
-        chosen = closure.rng.choice(len(closure.inputs.weight_S), size, p=closure.inputs.weight_S)
-        told = closure.inputs.observation_S[chosen], closure.inputs.signal_S[chosen]
-        action = np.full(size, closure.usual_action)
-        state = closure.memories.state(np.full(len(chosen), number))
-        whole = closure.memories.find(closure.reader.read(state, *told, action).after)
-        steps = closure.memories.find(closure.reader.read(state, *told, action, pieces=1).after)
-        after = double.read(state.to(torch.float64), *told, action).after
-        twice = closure.memories.find(after.to(closure.reader.dtype))
+        numbers = np.full(CHECKED_SEGMENTS, number)
+        chosen = closure.draw(len(numbers), length)
+        told, action = closure.told(chosen), np.full(chosen.shape, closure.usual_action)
+        state = closure.memories.state(numbers)
+        whole = closure.memories.state(closure.follow(numbers, chosen))
+        steps = closure.reader.read(state, *told, action, pieces=1).after
+        twice = double.read(state.to(torch.float64), *told, action).after
         checked += len(chosen)
-        stepwise += int((steps == whole).sum())
-        in_twice += int((twice == whole).sum())
+        stepwise += int(alike(steps, whole).sum())
+        in_twice += int(alike(twice.to(closure.reader.dtype), whole).sum())
     if stepwise < checked:
         raise Refusal(
             f"step by step, {checked - stepwise} of {checked} segments give another memory than as "

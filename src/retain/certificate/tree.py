@@ -115,9 +115,26 @@ def _step(reader: Reader, branches: Branches, start: int, parents: int, here: Ch
 def ask(
     reader: Reader, branches: Branches, observation_T: Array, signal_T: Array, action_T: Array
 ) -> tuple[npt.NDArray[np.int64], float]:
-    """Reads an ending behind every branch; returns the actions chosen, [B, T], and their lead."""
+    """Reads an ending behind every branch.
+
+    Args:
+        reader: Reads.
+        branches: What came before.
+        observation_T: What is seen.
+        signal_T: What is told beside it.
+        action_T: A guess at the actions, corrected until the policy agrees.
+
+    Returns:
+        The actions that the policy takes there, given its own earlier ones, [B, T], and their lead.
+    """
     rows = len(branches.path_BT)
     told = [np.repeat(array[None], rows, axis=0) for array in (observation_T, signal_T, action_T)]
-    prediction, _ = reader.subject.predict(branches.state, *reader.tensors(*told), asking=True)
-    chosen = reader.subject.choose(prediction)
-    return chosen.cpu().numpy(), lead(prediction)
+    observation, signal, action = reader.tensors(*told)
+    while True:  # a wrong guess can mislead later steps alone, so every pass mends one at least
+        prediction, _ = reader.subject.predict(
+            branches.state, observation, signal, action, asking=True
+        )
+        chosen = reader.subject.choose(prediction)
+        if torch.equal(chosen, action):
+            return chosen.cpu().numpy(), lead(prediction)
+        action = chosen
