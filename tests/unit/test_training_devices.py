@@ -12,6 +12,8 @@ import pytest
 import torch
 
 from retain import api
+from retain.training.config import OnlineRunConfig, RunConfig
+from retain.training.runs import Run
 from tiny_runs import (
     DEVICES,
     ONLINE_AGENTS,
@@ -24,27 +26,58 @@ from tiny_runs import (
 )
 
 
-def _stop(at: int, values: dict[str, float]) -> None:
-    raise StoppedError
+def _resumed(config: RunConfig | OnlineRunConfig, runs: Path) -> Run:
+    """Trains, stops behind the first checkpoint, and goes on from there."""
+
+    def stop(at: int, values: dict[str, float]) -> None:
+        if any((runs / "stopped" / "checkpoints").glob("step-*")):
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        api.train(config, runs=runs, name="stopped", report=stop)
+    return api.resume(runs / "stopped")
+
+
+def _check_alike(one: Run, other: Run) -> None:
+    # An accelerator may sum in another order from one call to the next.
+    for name, tensor in weights(one.folder).items():
+        torch.testing.assert_close(weights(other.folder)[name], tensor, atol=1e-4, rtol=1e-3)
 
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("model", ONLINE_MODELS)
 @pytest.mark.parametrize("agent", ONLINE_AGENTS)
 def test_an_agent_learns_by_acting(tmp_path: Path, device: str, agent: str, model: str) -> None:
-    config = tiny_online(agent, model, accelerator=device, evaluate_every=20)
+    config = tiny_online(agent, model, accelerator=device, evaluate_every=20, checkpoint_every=20)
     whole = api.train(config, runs=tmp_path, name="whole")
     losses = [line["train/loss"] for line in metrics(whole.folder) if "train/loss" in line]
     assert losses
     assert all(map(math.isfinite, losses))
-    with pytest.raises(StoppedError):
-        api.train(config, runs=tmp_path, name="stopped", report=_stop)
-    resumed = api.resume(tmp_path / "stopped")
-    # An accelerator may sum in another order from one call to the next.
-    for name, tensor in weights(whole.folder).items():
-        torch.testing.assert_close(weights(resumed.folder)[name], tensor, atol=1e-4, rtol=1e-3)
+    resumed = _resumed(config, tmp_path)
+    _check_alike(whole, resumed)
     (record,) = api.evaluate(resumed, episodes=3, device=device)
     assert record["episodes"] == 3
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("model", ONLINE_MODELS)
+@pytest.mark.parametrize("agent", ONLINE_AGENTS)
+def test_an_agent_learns_in_half_precision(
+    tmp_path: Path, device: str, agent: str, model: str
+) -> None:
+    run = api.train(
+        tiny_online(agent, model, accelerator=device, precision="bf16-mixed"), runs=tmp_path
+    )
+    losses = [line["train/loss"] for line in metrics(run.folder) if "train/loss" in line]
+    assert losses
+    assert all(map(math.isfinite, losses))
+    assert all(tensor.dtype == torch.float32 for tensor in weights(run.folder).values())
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_training_from_data_is_resumed(tmp_path: Path, device: str) -> None:
+    config = tiny(accelerator=device, checkpoint_every=2)
+    _check_alike(api.train(config, runs=tmp_path, name="whole"), _resumed(config, tmp_path))
 
 
 @pytest.mark.parametrize("device", DEVICES)

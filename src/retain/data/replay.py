@@ -91,6 +91,10 @@ class EpisodeReplay:
                 f"a replay of {capacity:,} steps needs {needed / 2**30:.1f} GiB, but {found}; "
                 "lower --train.replay-capacity"
             ) from None
+        # What stands for none: a discrete space may begin above zero.
+        self._no_observation, self._no_action = (
+            int(getattr(space, 'start', 0)) for space in (observation_space, action_space)
+        )
         self._episodes: deque[tuple[int, int]] = deque()  # first place and number of steps
         self._next = 0
         self._used = 0
@@ -184,12 +188,12 @@ class EpisodeReplay:
         mask_BT = step_L[:-1] < real_B[:, None]
         before_B = (first_B - 1) % self.capacity
         return EpisodeBatch(
-            observation=_where(seen_BL, self._observation[place_BL]),
-            action=_where(mask_BT, self._action[place_BL[:, :-1]]),
+            observation=_where(seen_BL, self._observation[place_BL], self._no_observation),
+            action=_where(mask_BT, self._action[place_BL[:, :-1]], self._no_action),
             reward=_where(mask_BT, self._reward[place_BL[:, :-1]]),
             terminated=self._terminated[place_BL[:, :-1]] & mask_BT,
             mask=mask_BT,
-            previous_action=_where(~begins_B, self._action[before_B]),
+            previous_action=_where(~begins_B, self._action[before_B], self._no_action),
             previous_reward=_where(~begins_B, self._reward[before_B]),
             begins=begins_B,
         )
@@ -221,12 +225,12 @@ class EpisodeReplay:
         return (self._next - self._used + np.arange(self._used)) % self.capacity
 
 
-def _where(mask: Array, values: Array) -> Array:
+def _where(mask: Array, values: Array, fill: int = 0) -> Array:
     """Puts zeros where the mask, which has the leading axes of `values`, is false."""
     if mask.all():
         return values
     shape = mask.shape + (1,) * (values.ndim - mask.ndim)
-    return np.where(mask.reshape(shape), values, np.zeros((), dtype=values.dtype))
+    return np.where(mask.reshape(shape), values, np.asarray(fill, dtype=values.dtype))
 
 
 def available_memory() -> int:

@@ -133,6 +133,15 @@ def find(run: Path, which: str = "last") -> Path:
     return path
 
 
+def latest(run: Path) -> Path | None:
+    """Returns the checkpoint that a run goes on from; None if it has not come to one.
+
+    Raises:
+        RunError: If it is not whole.
+    """
+    return find(run) if any((run / "checkpoints").glob("step-*")) else None
+
+
 def load_weights(module: nn.Module, checkpoint: Path) -> None:
     """Loads weights into a module.
 

@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -126,8 +127,12 @@ class _Trainer:
             weight_decay=self.settings.weight_decay,
         )
         self.progress = _Progress()
-        self._restore(optimiser)
+        checkpoint = checkpoints.latest(run.folder)
+        if checkpoint is not None:
+            checkpoints.load_weights(self.policy, checkpoint)
         self.module, self.optimiser = self.fabric.setup(_Segments(self.policy), optimiser)
+        if checkpoint is not None:  # the optimiser's averages go to where the weights are now
+            self._restore(checkpoint)
         self.logger = Loggers([])
         if rank == 0:
             plain = config_to_dict(config)
@@ -342,14 +347,10 @@ class _Trainer:
         torch.distributed.all_gather_object(everyone, own)
         return everyone
 
-    def _restore(self, optimiser: torch.optim.Optimizer) -> None:
-        if not any((self.run.folder / "checkpoints").glob("step-*")):
-            return
-        checkpoint = checkpoints.find(self.run.folder)
-        checkpoints.load_weights(self.policy, checkpoint)
+    def _restore(self, checkpoint: Path) -> None:
         state = checkpoints.load_training(checkpoint)
         try:
-            optimiser.load_state_dict(state["optimiser"])
+            self.optimiser.load_state_dict(state["optimiser"])
             self.progress = _Progress(**state["progress"])
             own = state["devices"][self.fabric.global_rank]
             self.sampler.load_state_dict(own["sampler"])

@@ -13,6 +13,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -140,8 +141,12 @@ class _Trainer:
         self.trained = trained
         self.progress, self.averages = _Progress(), _Averages()
         self.replay = replay_of(config, self.agent)
-        self._restore(optimiser)
-        self.module, self.optimiser = self.fabric.setup(self.agent, optimiser)
+        checkpoint = checkpoints.latest(run.folder)
+        if checkpoint is not None:
+            checkpoints.load_weights(self.agent, checkpoint)
+        _, self.optimiser = self.fabric.setup(self.agent, optimiser)
+        if checkpoint is not None:  # the optimiser's averages go to where the weights are now
+            self._restore(checkpoint)
         self.collector = Collector(self.agent, config.training_environment, config.seed)
         plain = config_to_dict(config)
         self.logger = open_loggers(run.folder, self.settings, plain, self.progress.env_steps)
@@ -265,7 +270,8 @@ class _Trainer:
 
     def _update(self, batch: EpisodeBatch, memory: MemoryState) -> None:
         tensors = self._tensors(batch)
-        loss, metrics = self.module(tensors, memory)
+        with self.fabric.autocast():  # Fabric's own wrapper cannot take a memory
+            loss, metrics = self.agent(tensors, memory)
         if not math.isfinite(float(loss.detach())):
             self._give_up("the loss is not a number")
         self.fabric.backward(loss)
@@ -282,7 +288,7 @@ class _Trainer:
         self.averages.add("train/loss", loss.detach().cpu())
         self.averages.add("train/gradient_norm", norm.cpu())
         for name, value in metrics.items():
-            self.averages.add(f"train/{name}", value.detach().cpu())
+            self.averages.add(f"train/{name}", value.detach().float().cpu())
 
     def _tensors(self, batch: EpisodeBatch) -> dict[str, Tensor]:
         arrays = {f.name: getattr(batch, f.name) for f in dataclasses.fields(batch)}
@@ -371,14 +377,10 @@ class _Trainer:
             checkpoints.point(folder, "best", target)
         checkpoints.prune(folder, self.settings.keep_checkpoints)
 
-    def _restore(self, optimiser: torch.optim.Optimizer) -> None:
-        if not any((self.run.folder / "checkpoints").glob("step-*")):
-            return
-        checkpoint = checkpoints.find(self.run.folder)
-        checkpoints.load_weights(self.agent, checkpoint)
+    def _restore(self, checkpoint: Path) -> None:
         state = checkpoints.load_training(checkpoint)
         try:
-            optimiser.load_state_dict(state["optimiser"])
+            self.optimiser.load_state_dict(state["optimiser"])
             self.progress = _Progress(**state["progress"])
             vars(self.averages).update(state["averages"])
             checkpoints.restore_random_state(state["random"])
