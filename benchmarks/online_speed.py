@@ -55,6 +55,7 @@ def history_anew(agent: OnlineAgent, config: OnlineRunConfig, episodes: int) -> 
                 "previous_action": torch.zeros(1, dtype=torch.int64),
                 "previous_reward": torch.zeros(1),
                 "begins": torch.ones(1, dtype=torch.bool),
+                "read_before": torch.zeros(1, dtype=torch.int64),
             }
             with torch.inference_mode():
                 memory = agent.network.model.initial_state(1)

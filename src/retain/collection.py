@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from retain import envs
 from retain.core.errors import ConfigError, DatasetError
-from retain.core.seeding import generator
+from retain.core.seeding import check_seed, generator
 from retain.data.store import Episode, dataset_exists, dataset_extra, write_dataset
 from retain.envs import Behaviour
 
@@ -57,9 +57,10 @@ class CollectConfig:
     """A line for people; by default one made from these settings."""
 
     def __post_init__(self) -> None:
-        for name, least in (("episodes", 1), ("num_envs", 1), ("seed", 0)):
-            if getattr(self, name) < least:
-                raise ConfigError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        for name in ("episodes", "num_envs"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
+        check_seed("seed", self.seed)
         if self.policy not in ("expert", "random"):
             raise ConfigError(f"policy '{self.policy}' is not one of expert, random")
 

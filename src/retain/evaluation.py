@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from retain.agents.policy import Policy
 from retain.core.errors import ConfigError
+from retain.core.seeding import check_seed
 from retain.envs import make_vec
+from retain.report.statistics import mean_stderr
 from retain.rollout import play
 
 Scalar = int | float | bool | str
@@ -58,11 +59,12 @@ class EvaluationConfig:
 
     def __post_init__(self) -> None:
         """Checks the numbers."""
-        for name, least in (("episodes", 1), ("num_envs", 1), ("seed", 0), ("lookahead", 1)):
-            if getattr(self, name) < least:
+        for name in ("episodes", "num_envs", "lookahead"):
+            if getattr(self, name) < 1:
                 raise ConfigError(
-                    f"evaluation.{name} must be at least {least}, not {getattr(self, name)}"
+                    f"evaluation.{name} must be at least 1, not {getattr(self, name)}"
                 )
+        check_seed("evaluation.seed", self.seed)
         if (self.values or self.values_in_training) and self.parameter is None:
             raise ConfigError("evaluation.values need evaluation.parameter, the option to set")
 
@@ -92,20 +94,17 @@ def evaluate_policy(
 
     Returns:
         The record, as described in `retain.report.results`: the metric is "success" where the
-        environment reports it and "return" elsewhere; the standard error is over the episodes.
+        environment reports it and "return" elsewhere; the standard error is over the episodes, and
+        NaN of one alone.
 
     Raises:
-        ConfigError: If a number is not positive, the policy does not fit the environment, or
-            `lookahead` is more than 1 and the environment cannot be put back.
+        ConfigError: If a number is not positive, the seed is out of range, the policy does not fit
+            the environment, or `lookahead` is more than 1 and the environment cannot be put back.
     """
-    for name, given, least in (
-        ("episodes", episodes, 1),
-        ("num_envs", num_envs, 1),
-        ("seed", seed, 0),
-        ("lookahead", lookahead, 1),
-    ):
-        if given < least:
-            raise ConfigError(f"{name} must be at least {least}, not {given}")
+    for name, given in (("episodes", episodes), ("num_envs", num_envs), ("lookahead", lookahead)):
+        if given < 1:
+            raise ConfigError(f"{name} must be at least 1, not {given}")
+    check_seed("seed", seed)
     kwargs: dict[str, Any] = dict(environment.kwargs)
     if parameter is not None and value is not None:
         kwargs[parameter] = value
@@ -131,8 +130,8 @@ def evaluate_policy(
     successes = [part.success_B for part in parts if part.success_B is not None]
     metric = "success" if len(successes) == len(parts) else "return"
     scores = np.concatenate(successes) if metric == "success" else returns
-    mean, stderr = _mean_and_error(scores)
-    return_mean, return_stderr = _mean_and_error(returns)
+    mean, stderr = mean_stderr(scores)
+    return_mean, return_stderr = mean_stderr(returns)
     return {
         "environment": environment.id,
         "parameter": parameter,
@@ -150,12 +149,6 @@ def evaluate_policy(
         "lengths": lengths.tolist(),
         "seconds": time.perf_counter() - start,
     }
-
-
-def _mean_and_error(scores: npt.NDArray[np.float64]) -> tuple[float, float]:
-    """The mean, and its standard error over the episodes."""
-    error = scores.std(ddof=1) / np.sqrt(len(scores)) if len(scores) > 1 else 0.0
-    return float(scores.mean()), float(error)
 
 
 def check_spaces(policy: Policy, observation_space: Any, action_space: Any) -> None:

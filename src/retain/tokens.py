@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from retain.core.errors import ConfigError
-from retain.nn.encoders import ImageEncoder, encode
+from retain.nn.encoders import ImageEncoder, IndexEncoder, encode
 
 
 class ReturnTokens(nn.Module):
@@ -123,7 +123,8 @@ class StepTokens(nn.Module):
     """Steps (previous action, previous reward, observation) as one token each.
 
     Each part is a linear layer and a ReLU, side by side in the token; images go through
-    convolutions and a linear layer without one (Ni et al. 2023, arXiv 2307.03864, appendix).
+    convolutions and a linear layer without one (Ni et al. 2023, arXiv 2307.03864, appendix), and a
+    discrete observation through an embedding and tanh.
 
     Args:
         observation_space: Space of one observation.
@@ -157,7 +158,10 @@ class StepTokens(nn.Module):
         encoder = encode(observation_space, rest, what="observation")
         layers: list[nn.Module] = [encoder]
         if not isinstance(encoder, ImageEncoder):
-            layers.append(nn.ReLU())
+            # An embedding has its own tanh. Entries that a ReLU cuts off would never be learned:
+            # no other input moves them.
+            if not isinstance(encoder, IndexEncoder):
+                layers.append(nn.ReLU())
             for _ in range(config.layers - 1):
                 layers += [nn.Linear(rest, rest), nn.ReLU()]
         self.observation = nn.Sequential(*layers)

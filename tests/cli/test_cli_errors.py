@@ -201,6 +201,19 @@ def test_settings_that_do_not_fit(
             "a replay of 1,000,000,000,000,000 steps needs",
         ),
         ("passive_tmaze/dqn", ["--train.updates-per-step", "0"], "updates_per_step must be above"),
+        ("passive_tmaze/dqn", ["--train.updates-per-step", "inf"], "must be a finite number, not"),
+        ("passive_tmaze/dqn", ["--agent.discount", "nan"], "discount must be from 0 to 1, not nan"),
+        (
+            "passive_tmaze/dqn",
+            ["--train.random-episodes", "5"],
+            "nothing would be learned: of 5 episodes the first 5 are random; lower --train.random",
+        ),
+        (
+            "passive_tmaze/dqn",
+            ["--evaluation.values", "3", "0"],
+            "corridor_length must be at least 1",
+        ),
+        ("memory_length/a2c", ["--seed", str(10**20)], "seed must be from 0 to 4294967295, not 1"),
         (
             "memory_length/a2c",
             ["--train.episodes", "None"],
@@ -316,7 +329,7 @@ def test_evaluations_that_cannot_be(run: Path, refused: Refused) -> None:
         (["--episodes", "0"], "episodes must be at least 1, not 0"),
         (["--num-envs", "0"], "num_envs must be at least 1, not 0"),
         (["--lookahead", "0"], "lookahead must be at least 1, not 0"),
-        (["--seed", "-1"], "seed must be at least 0, not -1"),
+        (["--seed", "-1"], "seed must be from 0 to 4294967295, not -1"),
         (["--corridor-lengths", "0"], "corridor_length must be at least 1"),
         (["--checkpoint", "worst"], "no whole checkpoint 'worst'; it has step-0000"),
         (["--device", "abacus"], "device 'abacus' cannot be used here"),

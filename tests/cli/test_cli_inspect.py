@@ -112,7 +112,7 @@ def test_what_cannot_be_inspected(run: Path, refused: Refused) -> None:
     for arguments, match in (
         (["--episodes", "0"], "episodes must be at least 1, not 0"),
         (["--shown", "64"], "shown must be below the number of episodes, 64, not 64"),
-        (["--seed", "-1"], "seed must be at least 0, not -1"),
+        (["--seed", "-1"], "seed must be from 0 to 4294967295, not -1"),
         (["--value", "0"], "corridor_length must be at least 1"),
         (["--option", "noise"], "--option noise is not of the form NAME=VALUE"),
         (["--option", "sound=none"], "no option 'sound'"),

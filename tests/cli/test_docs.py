@@ -268,6 +268,7 @@ def metrics_of(name: str) -> set[str]:
         "previous_action": whole[:, 0].long(),
         "previous_reward": whole[:, 0],
         "begins": whole[:, 0].bool(),
+        "read_before": 0 * whole[:, 0].long(),
     }
     _, metrics = agent(batch, agent.network.model.initial_state(1))
     return set(metrics)

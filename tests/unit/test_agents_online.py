@@ -71,12 +71,25 @@ def experience(lengths: list[int], *, cut: tuple[int, ...] = ()) -> dict[str, to
         "previous_action": torch.randint(2, 6, (rows,)),
         "previous_reward": torch.randn(rows),
         "begins": torch.ones(rows, dtype=torch.bool),
+        "read_before": torch.zeros(rows, dtype=torch.int64),
     }
 
 
 def features(agent: OnlineAgent, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     memory = agent.network.model.initial_state(len(batch["mask"]))
     return agent.network(batch, memory)[0]
+
+
+def network_tokens(agent: OnlineAgent, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    """The tokens of all steps of a batch of episodes, [B, T, D]."""
+    steps = batch["action"].shape[1]
+    begins = torch.arange(steps).expand(len(batch["mask"]), -1) == 0
+    return agent.network.tokens(
+        torch.cat([batch["previous_action"][:, None], batch["action"][:, :-1]], 1),
+        torch.cat([batch["previous_reward"][:, None], batch["reward"][:, :-1]], 1),
+        batch["observation"][:, :steps],
+        begins,
+    )
 
 
 def initial(agent: OnlineAgent, batch: dict[str, torch.Tensor]) -> Any:
@@ -310,6 +323,31 @@ def test_the_memory_asks_for_its_cost_in_whole_segments_alone():
     expected = (costs[0][0] + costs[0][1] + costs[1][0]) / 3
     assert float(expected.detach()) > 0
     torch.testing.assert_close(metrics["memory_cost"], expected)
+    # Cut into runs of any length, each run pays for the segments that end in it.
+    agent = make("a2c", model, num_steps=2, normalize="none").eval()
+    for length in (1, 2, 4):
+        whole, paid = initial(agent, batch), 0.0
+        for start in range(0, 6, length):
+            stop = min(start + length, 6)
+            if start:  # as the collector does: the memory has read what came before
+                before = {k: v[:, :start] for k, v in batch.items() if v.dim() > 1}
+                read = network_tokens(agent, {**batch, **before})
+                whole = agent.network.model(read, initial(agent, batch))[1]
+            run = {
+                **batch,
+                **{k: v[:, start:stop] for k, v in batch.items() if v.dim() > 1},
+                "observation": batch["observation"][:, start : stop + 1],
+                "read_before": batch["read_before"] + start,
+            }
+            if start:
+                run["previous_action"] = batch["action"][:, start - 1]
+                run["previous_reward"] = batch["reward"][:, start - 1]
+                run["begins"] = ~batch["begins"]
+            ended = sum(int(run["mask"][:, t].sum()) for t in range(stop - start)
+                        if (start + t + 1) % 3 == 0)  # fmt: skip
+            paid += ended * float(agent(run, whole)[1]["memory_cost"].detach())
+        whole_cost = float(agent(batch, initial(agent, batch))[1]["memory_cost"].detach())
+        assert paid / 3 == pytest.approx(whole_cost, rel=1e-6), length
 
 
 @pytest.mark.parametrize("name", AGENTS)

@@ -329,11 +329,6 @@ def test_where_holding_begins_and_the_question_comes() -> None:
     assert {(e.held_from, e.asked_at, len(e.steps)) for e in located} == {(1, 13, 14)}
     assert all(episode.success for episode in located)
     assert inputs.weight_S.sum() == pytest.approx(1)
-    rng = np.random.default_rng(0)
-    rows = np.concatenate(list(inputs.sequences(4, None, rng)))
-    assert len(np.unique(rows, axis=0)) == len(rows) == 81
-    assert [part.shape for part in inputs.sequences(40, 5000, rng)] == [(4096, 40), (904, 40)]
-    assert [part.shape for part in inputs.sequences(0, None, rng)] == [(1, 0)]
 
 
 def real(name: str, model: dict[str, Any] | None = None) -> SequencePolicy:

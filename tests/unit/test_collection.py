@@ -177,7 +177,7 @@ def test_a_behaviour_of_ones_own() -> None:
     [
         ({"episodes": 0}, ConfigError, "episodes must be at least 1"),
         ({"num_envs": 0}, ConfigError, "num_envs must be at least 1"),
-        ({"seed": -1}, ConfigError, "seed must be at least 0"),
+        ({"seed": -1}, ConfigError, "seed must be from 0 to 4294967295"),
         ({"policy": "wise"}, ConfigError, "policy 'wise' is not one of expert, random"),
         ({"env_id": "retain/TMaz-v0"}, UnknownNameError, "did you mean retain/TMaze-v0"),
         ({"env_id": "CartPole-v1"}, UnknownNameError, "unknown expert for environment"),

@@ -62,7 +62,6 @@ def check(batch: SegmentBatch, episodes: list[Episode], context: int, segments: 
                 batch.observations_BTO[row, step], episode.observations[at]
             )
             np.testing.assert_array_equal(batch.actions_BT[row, step], episode.actions[at] * inside)
-            assert batch.timesteps_BT[row, step] == at * inside
             returns_to_go = sum(episode.rewards[at:]) if inside else 0.0
             assert batch.returns_to_go_BT[row, step] == pytest.approx(returns_to_go, abs=1e-5)
 
@@ -96,10 +95,9 @@ def test_batches_equal_a_plain_loop(case: tuple[list[int], dict], continuous: bo
         batch = sampler.sample()
         assert len(batch.mask_BT) == chosen["batch_size"]
         assert batch.returns_to_go_BT.dtype == np.float32
-        assert batch.timesteps_BT.dtype == np.int64
         assert batch.observations_BTO.dtype == np.float32
         if chosen["start"] == "episode":
-            assert not batch.timesteps_BT[:, 0].any()
+            assert not batch.observations_BTO[:, 0, 1].any()
         check(batch, episodes, chosen["context_length"], chosen["num_segments"])
 
 
@@ -117,17 +115,16 @@ def test_the_curriculum_draws_short_episodes_whole(
         with pytest.raises(ConfigError, match=f"fits into {limit} segments of {context} steps"):
             sampler.set_max_segments(limit)
         assert sampler.max_segments is None
-        assert sampler.num_eligible == len(lengths)
         return
     sampler.set_max_segments(limit)
-    assert sampler.num_eligible == len(fitting)
     batch = sampler.sample()
     check(batch, episodes, context, limit)
     drawn = batch.observations_BTO[:, 0, 0].astype(int)
     assert set(drawn) <= fitting
     assert batch.mask_BT.sum(axis=1).tolist() == [lengths[e] for e in drawn]
     sampler.set_max_segments(None)
-    assert sampler.num_eligible == len(lengths)
+    drawn = {e for _ in range(20) for e in sampler.sample().observations_BTO[:, 0, 0].astype(int)}
+    assert drawn == set(range(len(lengths)))
 
 
 def test_episodes_and_starts_are_drawn_uniformly() -> None:
@@ -198,3 +195,16 @@ def test_sampling_is_fast() -> None:
         sampler.sample()
         best = min(best, time.perf_counter() - begin)
     assert best < 5e-3  # usually below half a millisecond; the margin is for busy machines
+
+
+def test_padding_is_an_action_that_the_space_has() -> None:
+    steps = [Episode(
+        observations=np.zeros((n + 1, 2), np.float32), actions=np.full(n, 4),
+        rewards=np.ones(n), terminated=True, truncated=False,
+    ) for n in (2, 5)]  # fmt: skip
+    observation, action = gym.spaces.Box(-1, 1, (2,), np.float32), gym.spaces.Discrete(2, start=3)
+    pack = pack_episodes(steps, observation_space=observation, action_space=action)
+    batch = SegmentSampler(pack, context_length=3, num_segments=2, batch_size=9, seed=0).sample()
+    assert not batch.mask_BT.all()
+    assert (batch.actions_BT[batch.mask_BT] == 4).all()
+    assert (batch.actions_BT[~batch.mask_BT] == 3).all()

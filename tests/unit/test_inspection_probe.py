@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -121,6 +122,12 @@ def test_verdicts() -> None:
     assert "forgets the goal: the probe falls to chance at step 40; the memory moves" in falls
     merged = verdict(findings([0.5, 1.0, 0.5, 0.5, 0.5], between=[0.0, 1.0, 0.5, 0.1, 0.01]))
     assert "come together, from 1 apart at step 10 to 0.01" in merged
+    # Two hidden things, of which one is known at first alone and the other in the end alone.
+    nan = math.nan
+    two = findings([0.5, 1.0, nan, nan], between=[0.0, 1.0, nan, nan])
+    late = {"accuracy": [nan, nan, 1.0, 0.5], "chance": [0.5] * 4, "between": [nan, nan, 1.0, 0.01]}
+    two["probe"]["more"] = late
+    assert "come together" not in verdict(two)
     assert "has fallen to 0.80 at step" in verdict(findings([0.5, 1.0, 1.0, 0.8]))
     part = verdict(findings([0.5, 0.8, 0.75, 0.8]))
     assert "holds a part of the goal: the probe reads it with 0.80" in part

@@ -123,3 +123,18 @@ def test_free_memory_is_known_or_taken_for_plenty(monkeypatch):
     assert replay_module.available_memory() > 2**20
     monkeypatch.setattr(replay_module, "Path", lambda name: Path("/nowhere/at/all"))
     assert replay_module.available_memory() == 2**62
+
+
+@pytest.mark.parametrize("window", [None, 2])
+def test_padding_is_a_number_that_the_space_has(window: int | None) -> None:
+    spaces = gym.spaces.Discrete(4, start=3), gym.spaces.Discrete(2, start=5)
+    replay = EpisodeReplay(40, *spaces, window)
+    for steps in (2, 5):
+        replay.add(np.full(steps + 1, 6), np.full(steps, 6), np.ones(steps, np.float32), True)
+    batch = replay.sample(32, np.random.default_rng(0))
+    assert (batch.previous_action[batch.begins] == 5).all()
+    assert (batch.previous_action[~batch.begins] == 6).all()
+    assert (batch.action[batch.mask] == 6).all()
+    assert (batch.action[~batch.mask] == 5).all()
+    assert set(np.unique(batch.observation)) <= {3, 6}
+    assert (batch.observation[:, 0] == 6).all()

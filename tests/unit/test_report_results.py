@@ -214,6 +214,28 @@ def test_best_actions_are_kept_apart_from_sampled_ones() -> None:
     assert found == {plain: (1.0, 2), f"{plain} (greedy)": (0.25, 2)}
 
 
+def test_other_options_of_the_environment_are_kept_apart() -> None:
+    own = {"id": "retain/TMaze-v0", "kwargs": {"corridor_length": 30, "noise": "normal"}}
+    kwargs = {"corridor_length": 90, "noise": "normal"}
+    data = [result(seed, config={"environment": own}) for seed in (0, 1)]
+    for one in data:
+        one["evaluations"][0]["kwargs"] = kwargs
+    entry = data[0]["evaluations"][0]
+    data[0]["evaluations"] += [
+        {**entry, "kwargs": {**kwargs, "noise": "none"}, "mean": 0.5},
+        {**entry, "kwargs": {**kwargs, "num_hints": 2}, "greedy": True, "mean": 0.25},
+        {**entry, "environment": "retain/Other-v0", "kwargs": {"size": 3}, "mean": 0.75},
+    ]
+    found = {(p.label, p.environment): (p.mean, p.runs) for p in points(data)}
+    maze = "retain/TMaze-v0"
+    assert found == {
+        ("tmaze/rate", maze): (1.0, 2),
+        ("tmaze/rate (noise=none)", maze): (0.5, 1),
+        ("tmaze/rate (greedy, num_hints=2)", maze): (0.25, 1),
+        ("tmaze/rate", "retain/Other-v0"): (0.75, 1),
+    }
+
+
 def test_no_evaluations() -> None:
     with pytest.raises(ConfigError, match="hold no evaluation"):
         points([result(0, {})])

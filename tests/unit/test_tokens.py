@@ -6,7 +6,7 @@ import gymnasium as gym
 import numpy as np
 import torch
 
-from retain.tokens import ReturnTokens
+from retain.tokens import ReturnTokens, StepTokenConfig, StepTokens
 
 WIDTH = 6
 OBSERVATION, ACTION = gym.spaces.Box(-1, 1, (2,), np.float32), gym.spaces.Discrete(3, start=2)
@@ -56,3 +56,14 @@ def test_acting_feeds_the_previous_action_first():
     # The action of the row that begins stands before the reset, in the episode that is over.
     assert reset_BL.tolist() == [[False, True, False], [False, False, False]]
     assert tokens.acting_read == (False, False, True)
+
+
+def test_every_entry_of_a_discrete_observation_is_learned():
+    torch.manual_seed(0)
+    tokens = StepTokens(gym.spaces.Discrete(5, start=1), ACTION, WIDTH, StepTokenConfig())
+    none = torch.full((5,), 2), torch.zeros(5)
+    x_BD = tokens(*none, torch.arange(1, 6), torch.ones(5, dtype=torch.bool))
+    assert (x_BD < 0).any()
+    x_BD.sum().backward()
+    (embedding,) = tokens.observation.parameters()
+    assert (embedding.grad != 0).all()

@@ -101,6 +101,9 @@ def test_prune_keeps_the_latest_and_what_links_name(tmp_path: Path) -> None:
     left = sorted(path.name for path in folder.iterdir())
     # In the order of numbers: as text, a million stands before two.
     assert left == ["best", "last", "step-000002", "step-1000000", "step-999999"]
+    training = sorted(path.parent.name for path in folder.glob("step-*/training.pt"))
+    assert training == ["step-1000000", "step-999999"], "the best keeps its weights alone"
+    checkpoints.load_weights(module(), checkpoints.find(tmp_path, "best"))
 
 
 def test_a_missing_checkpoint_is_named_with_those_that_there_are(tmp_path: Path) -> None:

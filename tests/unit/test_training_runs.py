@@ -162,10 +162,10 @@ def test_numbers_that_make_no_sense_are_refused(field: str, value: Any) -> None:
 def test_settings_that_exclude_each_other() -> None:
     with pytest.raises(ConfigError, match="one device only"):
         TrainConfig(update_per_segment=True, devices=2)
-    with pytest.raises(ConfigError, match="seed must not be negative"):
+    with pytest.raises(ConfigError, match="seed must be from 0 to"):
         replace(tiny(), seed=-1)
     with pytest.raises(ConfigError, match=r"need evaluation\.parameter"):
         replace(tiny().evaluation, parameter=None)
-    for field in ("episodes", "num_envs", "seed"):
+    for field in ("episodes", "num_envs", "lookahead"):
         with pytest.raises(ConfigError, match=rf"evaluation\.{field} must be at least"):
             replace(tiny().evaluation, **{field: -1})

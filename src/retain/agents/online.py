@@ -7,6 +7,7 @@ A batch of experience is a dict of tensors over B episodes, or windows of them, 
     terminated         [B, T]     true where the episode ended for good
     mask               [B, T]     true at real steps
     previous_action, previous_reward, begins   [B, ...]  before the first token
+    read_before        [B]        steps that the memory has read before these, the same in all rows
 
 Axes: B batch, T steps, L = T + 1 tokens, D width, A actions.
 """
@@ -98,7 +99,7 @@ class MemoryNetwork(nn.Module):
             batch["observation"],
             F.pad(batch["begins"].unsqueeze(1), (0, batch["reward"].shape[1])),
         )
-        y_BLD, cost = self._read(x_BLD, memory, batch["mask"])
+        y_BLD, cost = self._read(x_BLD, memory, batch["mask"], int(batch["read_before"][0]))
         return self._features(x_BLD, y_BLD), cost
 
     def step(
@@ -147,20 +148,26 @@ class MemoryNetwork(nn.Module):
     def _features(self, x: Tensor, y: Tensor) -> Tensor:
         return F.relu(y) + x if self.skip else y
 
-    def _read(self, x_BLD: Tensor, memory: MemoryState, mask_BT: Tensor) -> tuple[Tensor, Tensor]:
+    def _read(
+        self, x_BLD: Tensor, memory: MemoryState, mask_BT: Tensor, read_before: int
+    ) -> tuple[Tensor, Tensor]:
         if type(self.model).regularizer is SequenceModel.regularizer:
             return self.model(x_BLD, memory)[0], x_BLD.new_zeros(())
-        # The memory's cost is known from the states around a segment.
+        # The memory's cost is known from the states before and after a segment ends. The first one
+        # may have begun before these tokens.
         outputs, costs, count = [], [x_BLD.new_zeros(())], 0
-        for start in range(0, x_BLD.shape[1], self.segment_length):
-            before, span = memory, slice(start, start + self.segment_length)
+        start, stop = 0, self.segment_length - read_before % self.segment_length
+        while start < x_BLD.shape[1]:
+            before, span = memory, slice(start, stop)
             y_BKD, memory = self.model(x_BLD[:, span], before)
             outputs.append(y_BKD)
-            cost_B = self.model.regularizer(before, memory)
-            if cost_B is not None and start + self.segment_length <= mask_BT.shape[1]:
-                whole_B = mask_BT[:, span].all(dim=1)
-                costs.append((cost_B * whole_B).sum())
-                count += int(whole_B.sum())
+            if stop <= mask_BT.shape[1]:
+                cost_B = self.model.regularizer(before, memory)
+                if cost_B is not None:
+                    whole_B = mask_BT[:, span].all(dim=1)
+                    costs.append((cost_B * whole_B).sum())
+                    count += int(whole_B.sum())
+            start, stop = stop, stop + self.segment_length
         return torch.cat(outputs, dim=1), torch.stack(costs).sum() / max(1, count)
 
 

@@ -14,6 +14,7 @@ import gymnasium as gym
 import torch
 from torch import Tensor, nn
 
+from retain.data.padding import padding_of
 from retain.memory import MemoryState, ModelConfig
 
 
@@ -127,7 +128,6 @@ class Policy(nn.Module, ABC):
     def no_action(self, batch_size: int) -> Tensor:
         """Returns an action for each row that stands for none, [B, ...]."""
         sample = torch.as_tensor(self.action_space.sample())
-        action = torch.zeros(batch_size, *sample.shape, dtype=sample.dtype)
-        if isinstance(self.action_space, gym.spaces.Discrete):
-            action += int(self.action_space.start)
+        none = padding_of(self.action_space)
+        action = torch.full((batch_size, *sample.shape), none, dtype=sample.dtype)
         return action.to(next(self.parameters()).device)

@@ -5,7 +5,6 @@ Axes: B episodes, T steps, N steps of all episodes, S symbols.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,8 +22,6 @@ Array = npt.NDArray[Any]
 
 #: More different inputs than this are not listed: they count as drawn from a continuum.
 MOST_SYMBOLS = 1024
-#: Rows of index arrays that are made at once.
-CHUNK = 4096
 
 
 @dataclass(frozen=True)
@@ -128,27 +125,6 @@ class Inputs:
     def count(self, length: int) -> int | None:
         """How many different sequences of so many steps there are; None: a continuum."""
         return len(self.signal_S) ** length if self.finite or length == 0 else None
-
-    def sequences(
-        self, length: int, samples: int | None, rng: np.random.Generator
-    ) -> Iterator[npt.NDArray[np.int64]]:
-        """Yields sequences of symbols, [<= CHUNK, length].
-
-        Args:
-            length: Steps of a sequence.
-            samples: How many to draw, steps independent of one another; None: all there are.
-            rng: Draws them.
-        """
-        count, base = self.count(length), len(self.signal_S)
-        if samples is not None or count is None:
-            assert samples is not None  # a continuum cannot be listed
-            for start in range(0, samples, CHUNK):
-                rows = min(CHUNK, samples - start)
-                yield rng.choice(base, size=(rows, length), p=self.weight_S)
-            return
-        powers = np.array([base**place for place in range(length)], dtype=np.int64)
-        for start in range(0, count, CHUNK):
-            yield np.arange(start, min(start + CHUNK, count))[:, None] // powers % base
 
 
 def find_inputs(episodes: list[Episode]) -> tuple[Inputs, list[Episode]]:

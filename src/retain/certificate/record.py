@@ -82,7 +82,7 @@ class Certificate:
     pairs: int = 0
     """Beginnings and endings that were seen together: what is right elsewhere is not known."""
     too_short: int = 0
-    """Episodes that asked before the end of the segment in which holding began, and were left out."""
+    """Episodes left out, which asked before the end of the segment in which holding began."""
     decisions: int = 0
     """Endings read, behind every part of a segment."""
     walked_questions: int = 0
@@ -234,10 +234,10 @@ def _meaning(c: Certificate) -> list[str]:
     if c.verdict == "proved":
         lines += [
             "From every beginning, every segment of the kind seen leads to a memory that was tried",
-            "too, and every one gives the right answer to what was asked after such a beginning, so",
-            "length does not matter. This holds for these inputs alone: not for other observations,",
-            "rewards or hints, for a question not seen after that beginning, nor for episodes that",
-            "ask before the segment in which holding begins has ended.",
+            "too, and every one answers rightly what was asked after such a beginning, so length",
+            "does not matter. This holds for these inputs alone: not for other observations,",
+            "rewards or hints, for a question not seen after that beginning, nor for episodes",
+            "that ask before the segment in which holding begins has ended.",
         ]
     else:
         chance, lasting = c.leaving_bound or 0.0, c.lasting_steps or math.inf

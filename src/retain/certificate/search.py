@@ -16,6 +16,7 @@ from retain.certificate.reading import Memories, Reader, alike, numbers
 from retain.certificate.record import Certificate, Refusal
 from retain.certificate.subject import Subject, subject_of
 from retain.core.errors import ConfigError
+from retain.core.seeding import check_seed
 from retain.evaluation import EnvironmentConfig
 
 #: Segments from each memory that are read in three ways, and memories for which that is done.
@@ -57,8 +58,7 @@ def certify(
     for name, given in counts:
         if given < 1:
             raise ConfigError(f"{name} must be at least 1, not {given}")
-    if seed < 0:
-        raise ConfigError(f"seed must be at least 0, not {seed}")
+    check_seed("seed", seed)
     subject = subject_of(policy)
     training = policy.training
     policy.eval()
@@ -118,7 +118,8 @@ def _certify(
             )
         right = [episode for episode in located if episode.success is not False]
         ends = [
-            e for e, episode in zip(replayed.ends, located, strict=True)
+            e
+            for e, episode in zip(replayed.ends, located, strict=True)
             if episode.success is not False
         ]
         if not right:

@@ -123,6 +123,7 @@ def _report(options: Options, records: dict[str, list[dict[str, Any]]]) -> Path:
     from retain.core.provenance import provenance
     from retain.report.plots import success_vs_length
     from retain.report.results import load_results
+    from retain.report.statistics import with_error
 
     table = Table(title="success by length of the corridor", title_justify="left")
     table.add_column("corridor length", justify="right")
@@ -132,7 +133,7 @@ def _report(options: Options, records: dict[str, list[dict[str, Any]]]) -> Path:
     lengths = sorted({length for found in walked.values() for length in found})
     for length in lengths:
         row = [found.get(length) for found in walked.values()]
-        cells = (f"{r['mean']:.2f} ± {r['stderr']:.2f}" if r else "lost" for r in row)
+        cells = (with_error(r["mean"], r["stderr"]) if r else "lost" for r in row)
         table.add_row(str(length), *cells)
     models = {
         name: {

@@ -92,6 +92,8 @@ class TrainingDisplay:
 
 def evaluation_table(title: str, records: list[dict[str, Any]]) -> Table:
     """Returns a table of evaluations, one a row."""
+    from retain.report.statistics import with_error
+
     parameter = (records[0]["parameter"] or "environment").replace("_", " ")
     table = Table(title=title, title_justify="left", title_style="bold")
     table.add_column(parameter, justify="right")
@@ -111,7 +113,7 @@ def evaluation_table(title: str, records: list[dict[str, Any]]) -> Table:
         table.add_row(
             str(label),
             *([options_text(record["kwargs"], differing)] if differing else []),
-            f"{record['mean']:.2f} ± {record['stderr']:.2f}",
+            with_error(record["mean"], record["stderr"]),
             *([_mean_return(record)] if also_return else []),
             f"{steps / record['episodes']:.0f}",
             str(record["episodes"]),
@@ -138,6 +140,8 @@ def options_text(kwargs: dict[str, Any], names: Iterable[str]) -> str:
 
 
 def _mean_return(record: dict[str, Any]) -> str:
+    from retain.report.statistics import with_error
+
     if "return_mean" not in record:  # older records have the returns alone
         return ""
-    return f"{record['return_mean']:.2f} ± {record['return_stderr']:.2f}"
+    return with_error(record["return_mean"], record["return_stderr"])

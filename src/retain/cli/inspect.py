@@ -134,6 +134,7 @@ def _table(title: str, record: dict[str, Any]) -> Any:
 
 def _rows(record: dict[str, Any]) -> list[tuple[str, str]]:
     from retain.cli.display import options_text
+    from retain.report.statistics import with_error
 
     memory, drift = record["memory"], record["drift"]
     kwargs = options_text(record["kwargs"], record["kwargs"])
@@ -151,7 +152,7 @@ def _rows(record: dict[str, Any]) -> list[tuple[str, str]]:
     rows = [
         ("environment", f"{record['environment']}  {kwargs}".strip()),
         ("episodes", f"{record['episodes']} (seeds {first} to {last}), {steps:,.0f} steps each"),
-        (record["metric"], f"{record['mean']:.2f} ± {record['stderr']:.2f}"),
+        (record["metric"], with_error(record["mean"], record["stderr"])),
         ("memory", f"{memory['components']} components ({fields}), {values}"),
         (
             "in use",

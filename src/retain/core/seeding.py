@@ -6,6 +6,26 @@ from typing import Any
 
 import numpy as np
 
+from retain.core.errors import ConfigError
+
+#: The greatest seed: what is made of it (a thousand times as much, one for each episode) must fit
+#: into the 64 bits that torch takes.
+MAX_SEED = 2**32 - 1
+
+
+def check_seed(name: str, seed: int) -> None:
+    """Checks that a seed can be used.
+
+    Args:
+        name: What it is called, for the message.
+        seed: The seed.
+
+    Raises:
+        ConfigError: If it is negative or too large.
+    """
+    if not 0 <= seed <= MAX_SEED:
+        raise ConfigError(f"{name} must be from 0 to {MAX_SEED}, not {seed}")
+
 
 def generator(seed: int, *stream: int) -> np.random.Generator:
     """Returns the numpy generator of one stream of a seed.

@@ -20,13 +20,14 @@ import numpy as np
 import numpy.typing as npt
 
 from retain.core.errors import ConfigError
+from retain.data.padding import padding_of
 
 Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
 class EpisodeBatch:
-    """Episodes, or windows of them, padded on the right with zeros."""
+    """Episodes, or windows of them, padded on the right with what `padding_of` says."""
 
     observation: Array
     """Shape [B, T + 1, ...]: with the observation after the last step."""
@@ -44,6 +45,8 @@ class EpisodeBatch:
     """Shape [B]: the reward before the first step; likewise."""
     begins: npt.NDArray[np.bool_]
     """Shape [B]: True where the first step is the first of its episode."""
+    read_before: npt.NDArray[np.int64]
+    """Shape [B]: steps that the memory has read before the first; the same in every row."""
 
 
 class EpisodeReplay:
@@ -91,10 +94,8 @@ class EpisodeReplay:
                 f"a replay of {capacity:,} steps needs {needed / 2**30:.1f} GiB, but {found}; "
                 "lower --train.replay-capacity"
             ) from None
-        # What stands for none: a discrete space may begin above zero.
-        self._no_observation, self._no_action = (
-            int(getattr(space, 'start', 0)) for space in (observation_space, action_space)
-        )
+        self._no_observation = padding_of(observation_space)
+        self._no_action = padding_of(action_space)
         self._episodes: deque[tuple[int, int]] = deque()  # first place and number of steps
         self._next = 0
         self._used = 0
@@ -196,6 +197,7 @@ class EpisodeReplay:
             previous_action=_where(~begins_B, self._action[before_B], self._no_action),
             previous_reward=_where(~begins_B, self._reward[before_B]),
             begins=begins_B,
+            read_before=np.zeros_like(first_B),
         )
 
     def state_dict(self) -> dict[str, Any]:
@@ -226,7 +228,7 @@ class EpisodeReplay:
 
 
 def _where(mask: Array, values: Array, fill: int = 0) -> Array:
-    """Puts zeros where the mask, which has the leading axes of `values`, is false."""
+    """Fills in where the mask, which has the leading axes of `values`, is false."""
     if mask.all():
         return values
     shape = mask.shape + (1,) * (values.ndim - mask.ndim)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from retain.core.errors import ConfigError
 from retain.core.seeding import generator, generator_state, restore_generator
 from retain.data.pack import Pack
+from retain.data.padding import padding_of
 
 
 @dataclass(frozen=True)
@@ -23,13 +24,11 @@ class SegmentBatch:
     observations_BTO: npt.NDArray[Any]
     """Shape [B, T, ...]; after the end the last observation is repeated."""
     actions_BT: npt.NDArray[Any]
-    """Shape [B, T] (discrete) or [B, T, ...]; after the end zeros."""
+    """Shape [B, T] (discrete) or [B, T, ...]; after the end what `padding_of` says."""
     returns_to_go_BT: npt.NDArray[np.float32]
     """Shape [B, T]; after the end zeros."""
     mask_BT: npt.NDArray[np.bool_]
     """Shape [B, T]: True where there is a step."""
-    timesteps_BT: npt.NDArray[np.int64]
-    """Shape [B, T]: the step's number in its episode; after the end zeros."""
 
 
 class SegmentSampler:
@@ -86,6 +85,7 @@ class SegmentSampler:
         self._observations = pack.observations.view(np.ndarray)
         self._actions = pack.actions.view(np.ndarray)
         self._returns_to_go = pack.returns_to_go.view(np.ndarray)
+        self._no_action = padding_of(pack.action_space)
         self._starts = np.array(pack.starts)
         self._lengths = np.array(pack.lengths)
         self.set_max_segments(None)
@@ -94,11 +94,6 @@ class SegmentSampler:
     def max_segments(self) -> int | None:
         """The present limit of the curriculum, or None."""
         return self._max_segments
-
-    @property
-    def num_eligible(self) -> int:
-        """Number of episodes that can be drawn now."""
-        return len(self._eligible)
 
     def set_max_segments(self, max_segments: int | None) -> None:
         """Draws from now on only episodes of at most so many segments, whole; None: from all.
@@ -138,15 +133,13 @@ class SegmentSampler:
         index_BT = first_B[:, None] + np.minimum(steps_T, real_B[:, None] - 1)
         actions_BT = self._actions[index_BT]
         returns_to_go_BT = self._returns_to_go[index_BT]
-        timesteps_BT = offsets_B[:, None] + steps_T
-        for array in (actions_BT, returns_to_go_BT, timesteps_BT):
-            array[~mask_BT] = 0
+        actions_BT[~mask_BT] = self._no_action
+        returns_to_go_BT[~mask_BT] = 0
         return SegmentBatch(
             observations_BTO=self._observations[index_BT],
             actions_BT=actions_BT,
             returns_to_go_BT=returns_to_go_BT,
             mask_BT=mask_BT,
-            timesteps_BT=timesteps_BT,
         )
 
     def state_dict(self) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import torch
 
 from retain.agents.policy import Policy
 from retain.core.errors import ConfigError
+from retain.core.seeding import check_seed
 from retain.envs import make_vec
 from retain.evaluation import EnvironmentConfig, check_spaces
 from retain.inspection.attention import SegmentAttention, segment_attention
@@ -21,6 +22,7 @@ from retain.inspection.changes import Cause, causes, usual_observation
 from retain.inspection.probe import Probe, probe
 from retain.inspection.recording import Array, Floats, Recording, Window, record
 from retain.inspection.verdict import verdict
+from retain.report.statistics import mean_stderr
 
 FORMAT = 1
 #: Hidden variables that are probed, and different values of the memory that are listed.
@@ -63,9 +65,10 @@ def inspect_policy(
         ConfigError: If a number is out of range, the policy does not fit the environment, or its
             model has no memory.
     """
-    for name, given, least in (("episodes", episodes, 1), ("seed", seed, 0), ("shown", shown, 0)):
+    for name, given, least in (("episodes", episodes, 1), ("shown", shown, 0)):
         if given < least:
             raise ConfigError(f"{name} must be at least {least}, not {given}")
+    check_seed("seed", seed)
     if shown >= episodes:
         raise ConfigError(f"shown must be below the number of episodes, {episodes}, not {shown}")
     seeds = [seed + number for number in range(episodes)]
@@ -125,12 +128,12 @@ def _plain(
 ) -> dict[str, Any]:
     success_B = recording.success_B
     score_B = recording.returns_B if success_B is None else success_B
-    error = score_B.std(ddof=1) / np.sqrt(len(score_B)) if len(score_B) > 1 else 0.0
+    mean, stderr = mean_stderr(score_B)
     pairs = int(recording.pairs_B.sum())
     return {
         "metric": "return" if success_B is None else "success",
-        "mean": float(score_B.mean()),
-        "stderr": float(error),
+        "mean": mean,
+        "stderr": stderr,
         "lengths": recording.lengths_B.tolist(),
         "memory": _memory(recording),
         "steps": recording.steps_R.tolist(),

@@ -102,6 +102,8 @@ def _skill(record: dict[str, Any]) -> tuple[str, Any] | None:
 def _together(record: dict[str, Any]) -> str | None:
     """Whether the memories of different values of what is hidden end at one and the same."""
     between_R = np.mean([found["between"] for found in record["probe"].values()], axis=0)
+    if np.isnan(between_R[-1]):  # at the end something hidden is not probed
+        return None
     most = int(np.nanargmax(between_R))
     if not between_R[-1] < 0.1 * between_R[most]:
         return None

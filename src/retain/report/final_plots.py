@@ -13,6 +13,7 @@ from retain.report import drawing
 from retain.report.drawing import colour, legend, words
 from retain.report.final import Group, by_option, by_setting, environment_of, short_name
 from retain.report.results import Point, Result
+from retain.report.statistics import with_error
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -232,8 +233,7 @@ def _heading(environment: str, name: str, parameter: str | None, kind: str) -> s
 def _cell(point: Point | None) -> str:
     if point is None:
         return ""
-    over_runs = point.spread == "runs" and not math.isnan(point.stderr)
-    return f"{point.mean:.2f}" + (f" ± {point.stderr:.2f}" if over_runs else "")
+    return with_error(point.mean, point.stderr if point.spread == "runs" else None)
 
 
 def _zero_line(axes: Axes, points: Sequence[Point]) -> None:

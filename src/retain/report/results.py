@@ -224,7 +224,8 @@ def evaluations(
 ) -> list[Evaluation]:
     """Returns every evaluation of every result as one flat list.
 
-    Where a policy that samples was evaluated by its best actions, ` (greedy)` follows the label.
+    What is unlike the run's own follows the label: ` (greedy)` where a policy that samples was
+    evaluated by its best actions, ` (noise=none)` where the environment had another option.
 
     Args:
         results: As `load_results` gives them.
@@ -233,7 +234,7 @@ def evaluations(
     names = [label(result) for result in results] if label else labels(results)
     return [
         Evaluation(
-            label=f"{name} (greedy)" if entry.get("greedy") else name,
+            label=name + _unlike(result, entry),
             run=result["run"],
             recipe=result["recipe"],
             model=result["model"],
@@ -252,6 +253,19 @@ def evaluations(
         for name, result in zip(names, results, strict=True)
         for entry in result["evaluations"]
     ]
+
+
+def _unlike(result: Result, entry: dict[str, Any]) -> str:
+    """What an evaluation had that the run's configuration does not say, in brackets."""
+    found = ["greedy"] if entry.get("greedy") else []
+    config = result.get("config")
+    environment = config.get("environment") if isinstance(config, dict) else None
+    if isinstance(environment, dict) and environment.get("id") == entry["environment"]:
+        own = environment.get("kwargs") or {}
+        for name, value in sorted((entry.get("kwargs") or {}).items()):
+            if name != entry.get("parameter") and (name not in own or own[name] != value):
+                found.append(f"{name}={value}")
+    return f" ({', '.join(found)})" if found else ""
 
 
 def returns(entry: dict[str, Any]) -> tuple[float, float]:

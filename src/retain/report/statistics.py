@@ -6,6 +6,7 @@ NeurIPS 2021. Axes: R runs, N tasks, P thresholds. Scores are of shape (R, N), w
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -32,6 +33,12 @@ def mean_stderr(values: ArrayLike) -> tuple[float, float]:
     if flat.size == 1:
         return float(flat[0]), float("nan")
     return float(flat.mean()), float(flat.std(ddof=1) / np.sqrt(flat.size))
+
+
+def with_error(mean: float, stderr: float | None, digits: int = 2) -> str:
+    """Returns `mean ± standard error`; the mean alone where the error is not known."""
+    known = stderr is not None and not math.isnan(stderr)
+    return f"{mean:.{digits}f}" + (f" ± {stderr:.{digits}f}" if known else "")
 
 
 def mean_score(scores_RN: ArrayLike) -> float:

@@ -12,6 +12,7 @@ from pathlib import Path
 from retain.core.config import write_whole
 from retain.core.errors import ConfigError
 from retain.report.results import Point, Result, Value, points, sort_key
+from retain.report.statistics import with_error
 
 END = "<!-- /table -->"
 
@@ -60,8 +61,7 @@ def format_cell(point: Point, digits: int = 2) -> str:
     """Returns `mean ± standard error (runs)`; parts that are not known are left out."""
     if math.isnan(point.mean):
         return f"no number ({point.runs})"
-    error = "" if math.isnan(point.stderr) else f" ± {point.stderr:.{digits}f}"
-    return f"{point.mean:.{digits}f}{error} ({point.runs})"
+    return f"{with_error(point.mean, point.stderr, digits)} ({point.runs})"
 
 
 def _caption(merged: list[Point]) -> str:

@@ -94,7 +94,8 @@ def point(folder: Path, name: str, target: Path) -> None:
 def prune(folder: Path, keep: int) -> None:
     """Deletes all but the latest `keep` checkpoints and those that a link names.
 
-    What a killed run has left half-written goes too.
+    Of these, older ones keep their weights alone: a run goes on from its latest checkpoint, and a
+    replay beside the best weights can be large. What a killed run has left half-written goes too.
     """
     for path in folder.glob(".step-*.tmp"):
         shutil.rmtree(path, ignore_errors=True)
@@ -103,6 +104,8 @@ def prune(folder: Path, keep: int) -> None:
     for path in sorted(steps, key=step_of)[:-keep]:
         if path.resolve() not in named:
             shutil.rmtree(path)
+        elif path.resolve() != (folder / "last").resolve():
+            (path / TRAINING).unlink(missing_ok=True)
 
 
 def step_of(checkpoint: Path) -> int:

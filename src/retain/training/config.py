@@ -5,6 +5,8 @@ A recipe returns a `RunConfig` or an `OnlineRunConfig`; the run folder keeps it 
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
@@ -15,6 +17,7 @@ from retain.agents.sequence_policy import SequencePolicyConfig
 from retain.collection import CollectConfig
 from retain.core.config import from_dict, to_dict
 from retain.core.errors import ConfigError, RunError
+from retain.core.seeding import check_seed
 from retain.evaluation import EnvironmentConfig, EvaluationConfig, Scalar
 from retain.memory import ModelConfig
 from retain.models import MODELS
@@ -235,7 +238,7 @@ class OnlineTrainConfig(LoopConfig):
     """Steps of the environment between evaluations; None for none before the end."""
 
     stop_at_return: float | None = None
-    """End training once the mean return of an evaluation reaches this, at every one of
+    """End training once the mean return of an evaluation during it reaches this, at every one of
     `evaluation.values_in_training`; None to go on."""
 
     checkpoint_every: int = 100_000
@@ -302,8 +305,10 @@ class CommonRunConfig:
 
     def __post_init__(self) -> None:
         """Checks the numbers."""
-        if self.seed < 0:
-            raise ConfigError(f"seed must not be negative, not {self.seed}")
+        check_seed("seed", self.seed)
+        for name, value in _numbers(to_dict(self)):
+            if not math.isfinite(value):
+                raise ConfigError(f"{name} must be a finite number, not {value}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -335,6 +340,15 @@ class OnlineRunConfig(CommonRunConfig):
         """Where it is trained."""
         kwargs = {**self.environment.kwargs, **self.train.env_kwargs}
         return replace(self.environment, kwargs=kwargs)
+
+
+def _numbers(tree: dict[str, Any], above: str = "") -> Iterator[tuple[str, float]]:
+    """Yields the numbers in a tree of settings, with their names."""
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            yield from _numbers(value, f"{above}{name}.")
+        elif isinstance(value, float):
+            yield above + name, value
 
 
 AnyRunConfig: TypeAlias = RunConfig | OnlineRunConfig

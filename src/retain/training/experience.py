@@ -117,7 +117,7 @@ class _Round:
         self.tracked = np.arange(rows)  # the rows that the agent still acts in
         self.returns, self.lengths = np.zeros(rows), np.zeros(rows, dtype=np.int64)
         self.success = np.full(rows, np.nan)
-        self.begins = True
+        self.begins, self.read = True, 0
         self.state = agent.acting_state(rows)
 
     def play(self, num_steps: int | None) -> Stretch:
@@ -125,6 +125,7 @@ class _Round:
         memory, was_running = self.state.memory, self.running.copy()
         previous = self.action, self.reward
         begins = np.full(len(was_running), self.begins)
+        read_before = np.full(len(was_running), self.read)
         steps: dict[str, list[Array]] = {
             name: [] for name in ("observation", "action", "reward", "terminated", "mask")
         }
@@ -146,7 +147,11 @@ class _Round:
             steps["terminated"].append(terminated)
         stacked = {name: np.stack(arrays, axis=1) for name, arrays in steps.items()}
         batch = EpisodeBatch(
-            **stacked, previous_action=previous[0], previous_reward=previous[1], begins=begins
+            **stacked,
+            previous_action=previous[0],
+            previous_reward=previous[1],
+            begins=begins,
+            read_before=read_before,
         )
         over = was_running & ~self.running
         success = None if np.isnan(self.success[over]).any() else self.success[over]
@@ -168,7 +173,7 @@ class _Round:
             donate=donate,
             epsilon=self.epsilon,
         )
-        self.begins = False
+        self.begins, self.read = False, self.read + 1
         self.action = self.action.copy()
         self.action[rows] = chosen.cpu().numpy()
         observation, reward, terminated, truncated, info = self.env.step(self.action)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -61,19 +62,20 @@ def start(config: RunConfig, folder: Path, dataset: str) -> Run:
 
 
 def _check_environment(config: AnyRunConfig, policy: Policy, source: str) -> None:
-    """Checks that what is trained on one source can act where it will be evaluated."""
+    """Checks that what is trained on one source can act wherever it will be evaluated."""
     kwargs: dict[str, Any] = dict(config.environment.kwargs)
     evaluation = config.evaluation
-    values = [*evaluation.values, *evaluation.values_in_training]
-    if evaluation.parameter is not None and values:
-        kwargs[evaluation.parameter] = values[0]
-    env = make(config.environment.id, **kwargs)
-    try:
-        check_spaces(policy, env.observation_space, env.action_space)
-    except ConfigError as error:
-        raise ConfigError(f"{source} and {config.environment.id}: {error}") from None
-    finally:
-        env.close()
+    values: list[Any] = list({*evaluation.values, *evaluation.values_in_training}) or [None]
+    for value in values:
+        if evaluation.parameter is not None and value is not None:
+            kwargs[evaluation.parameter] = value
+        env = make(config.environment.id, **kwargs)
+        try:
+            check_spaces(policy, env.observation_space, env.action_space)
+        except ConfigError as error:
+            raise ConfigError(f"{source} and {config.environment.id}: {error}") from None
+        finally:
+            env.close()
     if evaluation.lookahead > 1:
         rows = make_vec(config.environment.id, num_envs=1, independent_rows=True, **kwargs)
         try:
@@ -92,6 +94,12 @@ def start_online(config: OnlineRunConfig, folder: Path) -> Run:
     """
     agent = agent_of(config)
     online.replay_of(config, agent)
+    settings = config.train
+    if agent.from_replay and settings.random_episodes >= (settings.episodes or math.inf):
+        raise ConfigError(
+            f"nothing would be learned: of {settings.episodes} episodes the first "
+            f"{settings.random_episodes} are random; lower --train.random-episodes"
+        )
     _check_environment(config, agent, "the run")
     parallel.fabric(config.train)
     if config.train.wandb is not None:
