@@ -234,6 +234,9 @@ def test_other_options_of_the_environment_are_kept_apart() -> None:
         ("tmaze/rate (greedy, num_hints=2)", maze): (0.25, 1),
         ("tmaze/rate", "retain/Other-v0"): (0.75, 1),
     }
+    for one in data:  # what all have tells nothing apart
+        one["evaluations"] = [{**entry, "kwargs": {**kwargs, "noise": "none"}}]
+    assert {p.label for p in points(data)} == {"tmaze/rate"}
 
 
 def test_no_evaluations() -> None:

@@ -225,16 +225,26 @@ def evaluations(
     """Returns every evaluation of every result as one flat list.
 
     What is unlike the run's own follows the label: ` (greedy)` where a policy that samples was
-    evaluated by its best actions, ` (noise=none)` where the environment had another option.
+    evaluated by its best actions, ` (noise=none)` where the environment had another option than it
+    has in the run's configuration, unless all evaluations had it.
 
     Args:
         results: As `load_results` gives them.
         label: Gives the label of a result; by default as `labels` does.
     """
     names = [label(result) for result in results] if label else labels(results)
+    other = [_unlike(result, entry) for result in results for entry in result["evaluations"]]
+    shared = [pair for pair in (other or [{}])[0].items() if all(pair in o.items() for o in other)]
+
+    def named(name: str, result: Result, entry: dict[str, Any]) -> str:
+        notes = ["greedy"] if entry.get("greedy") else []
+        unlike = _unlike(result, entry).items()
+        notes += [f"{option}={value}" for option, value in unlike if (option, value) not in shared]
+        return f"{name} ({', '.join(notes)})" if notes else name
+
     return [
         Evaluation(
-            label=name + _unlike(result, entry),
+            label=named(name, result, entry),
             run=result["run"],
             recipe=result["recipe"],
             model=result["model"],
@@ -255,17 +265,18 @@ def evaluations(
     ]
 
 
-def _unlike(result: Result, entry: dict[str, Any]) -> str:
-    """What an evaluation had that the run's configuration does not say, in brackets."""
-    found = ["greedy"] if entry.get("greedy") else []
+def _unlike(result: Result, entry: dict[str, Any]) -> dict[str, Any]:
+    """The options of the environment that an evaluation had and the run's configuration has not."""
     config = result.get("config")
     environment = config.get("environment") if isinstance(config, dict) else None
-    if isinstance(environment, dict) and environment.get("id") == entry["environment"]:
-        own = environment.get("kwargs") or {}
-        for name, value in sorted((entry.get("kwargs") or {}).items()):
-            if name != entry.get("parameter") and (name not in own or own[name] != value):
-                found.append(f"{name}={value}")
-    return f" ({', '.join(found)})" if found else ""
+    if not isinstance(environment, dict) or environment.get("id") != entry["environment"]:
+        return {}
+    own, varied = environment.get("kwargs") or {}, entry.get("parameter")
+    return {
+        name: value
+        for name, value in sorted((entry.get("kwargs") or {}).items())
+        if name != varied and (name not in own or own[name] != value)
+    }
 
 
 def returns(entry: dict[str, Any]) -> tuple[float, float]:
