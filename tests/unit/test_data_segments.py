@@ -102,7 +102,7 @@ def test_batches_equal_a_plain_loop(case: tuple[list[int], dict], continuous: bo
 
 
 @quick
-@given(cases(), st.integers(1, 5))
+@given(cases(), st.integers(1, 20))
 def test_the_curriculum_draws_short_episodes_whole(
     case: tuple[list[int], dict], limit: int
 ) -> None:
@@ -110,19 +110,20 @@ def test_the_curriculum_draws_short_episodes_whole(
     pack, episodes = make(lengths)
     context = chosen["context_length"]
     sampler = SegmentSampler(pack, **(chosen | {"start": "episode", "batch_size": 20}))
-    fitting = {e for e, length in enumerate(lengths) if -(-length // context) <= limit}
+    fitting = {e for e, length in enumerate(lengths) if length <= limit}
     if not fitting:
-        with pytest.raises(ConfigError, match=f"fits into {limit} segments of {context} steps"):
-            sampler.set_max_segments(limit)
-        assert sampler.max_segments is None
+        with pytest.raises(ConfigError, match=f"begins with episodes of up to {limit} steps"):
+            sampler.set_longest(limit)
+        assert sampler.longest is None
         return
-    sampler.set_max_segments(limit)
+    sampler.set_longest(limit)
     batch = sampler.sample()
-    check(batch, episodes, context, limit)
+    check(batch, episodes, context, chosen["num_segments"])
     drawn = batch.observations_BTO[:, 0, 0].astype(int)
     assert set(drawn) <= fitting
-    assert batch.mask_BT.sum(axis=1).tolist() == [lengths[e] for e in drawn]
-    sampler.set_max_segments(None)
+    most = context * chosen["num_segments"]
+    assert batch.mask_BT.sum(axis=1).tolist() == [min(lengths[e], most) for e in drawn]
+    sampler.set_longest(None)
     drawn = {e for _ in range(20) for e in sampler.sample().observations_BTO[:, 0, 0].astype(int)}
     assert drawn == set(range(len(lengths)))
 
@@ -146,22 +147,22 @@ def test_the_last_segment_may_be_partial() -> None:
     check(batch, episodes, 3, 9)
 
 
-@pytest.mark.parametrize("limit", [None, 2])
+@pytest.mark.parametrize("limit", [None, 8])
 def test_sampling_goes_on_exactly_where_it_was(limit: int | None) -> None:
     pack, _ = make([3, 9, 4, 12])
     chosen = {"context_length": 4, "num_segments": 2, "batch_size": 5, "start": "random"}
     sampler = SegmentSampler(pack, seed=3, **chosen)
     sampler.sample()
-    sampler.set_max_segments(limit)
+    sampler.set_longest(limit)
     sampler.sample()
     state = json.loads(json.dumps(sampler.state_dict()))
     expected = [sampler.sample() for _ in range(4)]
     other = SegmentSampler(pack, seed=99, **chosen)
     other.load_state_dict(state)
-    assert other.max_segments == limit
+    assert other.longest == limit
     assert all(same(batch, other.sample()) for batch in expected)
     assert not same(SegmentSampler(pack, seed=4, **chosen).sample(), expected[0])
-    for broken in ({}, {"generator": {}}, {"generator": 3, "max_segments": None}):
+    for broken in ({}, {"generator": {}}, {"generator": 3, "longest": None}):
         with pytest.raises(ConfigError, match="not the state of a segment sampler"):
             other.load_state_dict(broken)
 

@@ -52,6 +52,17 @@ def test_segments_can_be_chosen() -> None:
     assert config.model.cache_length == 3 * 5 * 4  # all of a training sequence
 
 
+def test_long_corridors_are_learned_from_short_ones() -> None:
+    short, long = (recipe("tmaze/rate", context_length=length).train for length in (100, 101))
+    assert (short.curriculum_from, short.memory_cost_start) == (None, 0.0)
+    assert long.curriculum_from is not None
+    assert 0.5 < long.memory_cost_start == 1 - long.memory_cost_warmup
+    assert recipe("tmaze/lstm", context_length=200).train.curriculum_from == long.curriculum_from
+    assert recipe("tmaze/lstm", context_length=200).train.memory_cost_start == 0.0
+    fixed = recipe("tmaze/rate", context_length=200, lengths="fixed").train
+    assert (fixed.curriculum_from, fixed.memory_cost_start) == (None, 0.0)
+
+
 def test_long_windows_have_two_layers() -> None:
     for length, layers in ((90, 1), (150, 2)):
         model = recipe("tmaze/decision_transformer", context_length=length).model

@@ -14,10 +14,11 @@ import torch
 from test_training_loggers import FakeWandb
 
 from retain import api
-from retain.agents.sequence_policy import count_real
+from retain.agents.sequence_policy import SequencePolicy, count_real
 from retain.collection import CollectConfig, collect
 from retain.core.errors import ConfigError, DatasetError, MissingExtraError, RunError, TrainingError
 from retain.data.pack import open_pack
+from retain.data.segments import SegmentSampler
 from retain.evaluation import EnvironmentConfig
 from retain.models.rate import RATEConfig
 from retain.training import offline, parallel, preparation
@@ -126,6 +127,48 @@ def test_the_curriculum_gives_longer_episodes_from_stage_to_stage(
     assert len(longest) == 9
     for stage, part in enumerate((longest[:3], longest[3:6], longest[6:]), start=1):
         assert 4 * (stage - 1) < max(part) <= 4 * stage
+
+
+def test_the_curriculum_of_doubling_lengths(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits: list[int | None] = []
+    sample = SegmentSampler.sample
+
+    def watched(self: SegmentSampler) -> Any:
+        batch = sample(self)
+        limits.append(self.longest)
+        assert batch.mask_BT.sum(1).max() <= (self.longest or 12)
+        return batch
+
+    monkeypatch.setattr(SegmentSampler, "sample", watched)
+    config = tiny(updates=12, curriculum_from=3, batch_size=32)  # 12 steps in all
+    api.train(config, runs=tmp_path, final_evaluation=False)
+    assert limits == [3] * 3 + [6] * 3 + [None] * 6
+
+
+def test_padding_that_is_left_out_changes_nothing(tmp_path: Path) -> None:
+    run = api.train(tiny(updates=1), runs=tmp_path, final_evaluation=False)
+    policy = run.policy().eval()
+    assert isinstance(policy, SequencePolicy)
+    rng = torch.Generator().manual_seed(0)
+    for real, steps in ((3, 8), (4, 8), (8, 16), (9, 16), (12, 16)):  # segments of 8
+        mask = torch.arange(steps) < torch.tensor([[real], [max(1, real - 2)]])
+        batch = {
+            "observation": torch.randn(2, steps, 4, generator=rng),
+            "action": torch.randint(4, (2, steps), generator=rng),
+            "return_to_go": torch.ones(2, steps),
+            "mask": mask,
+        }
+        memory = policy.model.initial_state(2)
+        found, _ = policy(batch, memory, 8)
+        state, losses = memory, []
+        for start in range(0, steps, 8):
+            part = {name: value[:, start : start + 8] for name, value in batch.items()}
+            prediction, state = policy.predict(part, state)
+            losses.append(policy.head.loss(prediction, part["action"], 0.0) * part["mask"])
+        whole = torch.cat(losses, dim=1).sum() / mask.sum()
+        torch.testing.assert_close(found.prediction, whole)
 
 
 def test_the_learning_rate_follows_the_schedule(tmp_path: Path) -> None:
@@ -284,7 +327,7 @@ def test_other_settings_that_do_not_fit(tmp_path: Path, monkeypatch: pytest.Monk
     fixed = replace(data.collect, env_kwargs={"corridor_length": 12})
     hard = tiny(curriculum=True)
     hard = replace(hard, data=replace(data, collect=fixed))
-    refused(hard, tmp_path, ConfigError, "no episode of .* fits into 1 segments of 4 steps")
+    refused(hard, tmp_path, ConfigError, "begins with episodes of up to 4 steps, and the shortest")
     option = replace(config, environment=replace(config.environment, kwargs={"korridor": 3}))
     refused(option, tmp_path, ConfigError, "no option 'korridor'")
     parameter = replace(config, evaluation=replace(config.evaluation, parameter="length"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from retain.core.errors import ConfigError
 from retain.training.config import Schedule, TrainConfig
-from retain.training.schedules import learning_rate, memory_cost_weight
+from retain.training.schedules import learning_rate, longest_episode, memory_cost_weight
 
 
 def config(schedule: Schedule, **rest: float) -> TrainConfig:
@@ -77,6 +78,22 @@ def test_before_its_start_the_memory_costs_nothing():
     assert weights[60:] == [1.0] * 20
     sudden = config("constant", memory_cost_start=0.5, updates=80)
     assert [memory_cost_weight(sudden, update) for update in (0, 39, 40, 79)] == [0, 0, 1, 1]
+
+
+def test_the_curricula_and_their_stages():
+    def longest(updates: int, **settings: Any) -> list[int | None]:
+        told = config("constant", updates=updates, **settings)
+        return [longest_episode(told, update, 10, 3) for update in range(updates)]
+
+    assert longest(4) == [None] * 4
+    assert longest(6, curriculum=True) == [10, 10, 20, 20, 30, 30]
+    assert longest(8, curriculum_from=8) == [8, 8, 16, 16, None, None, None, None]
+    assert longest(6, curriculum_from=15) == [15] * 3 + [None] * 3
+    assert longest(3, curriculum_from=30) == longest(3, curriculum_from=99) == [None] * 3
+    with pytest.raises(ConfigError, match="exclude each other"):
+        TrainConfig(curriculum=True, curriculum_from=5)
+    with pytest.raises(ConfigError, match="curriculum_from must be at least 1, not 0"):
+        TrainConfig(curriculum_from=0)
 
 
 @pytest.mark.parametrize("name", ["memory_cost_warmup", "memory_cost_start"])

@@ -142,6 +142,11 @@ class SequencePolicy(Policy):
         for number, rows in enumerate(left):
             part = slice(number * segment_length, (number + 1) * segment_length)
             segment = {name: value[:rows, part] for name, value in batch.items()}
+            steps = _last_real(segment["mask"]) if number + 1 == len(left) else segment_length
+            if 2 * steps <= segment_length:
+                # So much padding is worth leaving out. The segment does not end then, and need not:
+                # what it would write is not read.
+                segment = {name: value[:, : max(1, steps)] for name, value in segment.items()}
             before = memory.detach("cache")
             if rows < before.batch_size:
                 before = before.rows(slice(0, rows))
@@ -155,7 +160,8 @@ class SequencePolicy(Policy):
             change_B = self.model.regularizer(before, memory)
             if change_B is not None:
                 # What is written in a segment that is not whole is never read.
-                cost.append((change_B * real.all(dim=1)).sum())
+                ended_B = real.sum(dim=1) == segment_length
+                cost.append((change_B * ended_B).sum())
         num_steps, num_segments = whole or count_real(mask, segment_length)
         count = num_steps.clamp(min=1)
         prediction_loss = torch.stack(loss).sum() / count
@@ -234,6 +240,12 @@ def count_real(mask_BT: Tensor, segment_length: int) -> tuple[Tensor, Tensor]:
     """Counts the real steps of a batch, and its segments that have nothing else."""
     whole_BN = mask_BT.unflatten(1, (-1, segment_length)).all(-1)
     return mask_BT.sum(), whole_BN.sum()
+
+
+def _last_real(mask_BT: Tensor) -> int:
+    """How many steps there are up to the last one that is real in any row."""
+    steps_T = torch.arange(1, mask_BT.shape[1] + 1, device=mask_BT.device)
+    return int((mask_BT.any(dim=0) * steps_T).max())
 
 
 def _rows_left(mask_BT: Tensor, segment_length: int) -> list[int]:

@@ -88,31 +88,27 @@ class SegmentSampler:
         self._no_action = padding_of(pack.action_space)
         self._starts = np.array(pack.starts)
         self._lengths = np.array(pack.lengths)
-        self.set_max_segments(None)
+        self.set_longest(None)
 
     @property
-    def max_segments(self) -> int | None:
-        """The present limit of the curriculum, or None."""
-        return self._max_segments
+    def longest(self) -> int | None:
+        """The present limit of the curriculum, in steps, or None."""
+        return self._longest
 
-    def set_max_segments(self, max_segments: int | None) -> None:
-        """Draws from now on only episodes of at most so many segments, whole; None: from all.
+    def set_longest(self, steps: int | None) -> None:
+        """Draws from now on only episodes of at most so many steps; None: from all.
 
         Raises:
             ConfigError: If there is no such episode; the sampler then stays as it was.
         """
-        if max_segments is None:
-            self._max_segments = None
-            self._eligible = np.arange(len(self._lengths))
-            return
-        fits = self._lengths <= max_segments * self.context_length
-        if max_segments < 1 or not fits.any():
+        fits = self._lengths <= (self._lengths.max() if steps is None else steps)
+        if not fits.any():
             raise ConfigError(
-                f"no episode of {self.pack.dataset_id} fits into {max_segments} segments of "
-                f"{self.context_length} steps; the shortest has {self._lengths.min()} steps"
+                f"the curriculum begins with episodes of up to {steps} steps, and the shortest of "
+                f"{self.pack.dataset_id} has {self._lengths.min()}; collect shorter ones, or train "
+                "without a curriculum"
             )
-        self._max_segments = max_segments
-        self._eligible = np.flatnonzero(fits)
+        self._longest, self._eligible = steps, np.flatnonzero(fits)
 
     def sample(self) -> SegmentBatch:
         """Draws the next batch."""
@@ -122,7 +118,7 @@ class SegmentSampler:
             offsets_B = self._rng.integers(lengths_B)
         else:
             offsets_B = np.zeros_like(lengths_B)
-        window = self.context_length * (self._max_segments or self.num_segments)
+        window = self.context_length * self.num_segments
         real_B = np.minimum(lengths_B - offsets_B, window)
         segments = -(-int(real_B.max()) // self.context_length)
         steps_T = np.arange(segments * self.context_length)
@@ -144,7 +140,7 @@ class SegmentSampler:
 
     def state_dict(self) -> dict[str, Any]:
         """Where the sampling stands, fit for JSON."""
-        return {"generator": generator_state(self._rng), "max_segments": self._max_segments}
+        return {"generator": generator_state(self._rng), "longest": self._longest}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes on where `state_dict` was taken, if pack and arguments are the same.
@@ -153,8 +149,8 @@ class SegmentSampler:
             ConfigError: If the state is not one of a sampler.
         """
         try:
-            rng, max_segments = restore_generator(state["generator"]), state["max_segments"]
+            rng, longest = restore_generator(state["generator"]), state["longest"]
         except (KeyError, TypeError, ValueError) as error:
             raise ConfigError(f"not the state of a segment sampler: {error!r}") from None
-        self.set_max_segments(max_segments)
+        self.set_longest(longest)
         self._rng = rng

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from retain.training.config import RunConfig
 
 LENGTHS = (30, 90, 150, 300, 900, 3000, 9600)
+#: With longer training sequences it is learned in short corridors first: in a segment of hundreds
+#: of steps nothing finds the one that matters.
+LONG, SHORT = 300, 25
 SIZE: dict[str, Any] = {"width": 64, "num_layers": 2, "num_heads": 2, "head_width": 32}
 
 #: What `retain demo` compares, by the names in its results.
@@ -38,8 +41,11 @@ def rate(
     valve = ValveConfig(kind="retaining", cost=1.0, commitment=0.5)
     model = RATEConfig(**SIZE, context_length=context_length, num_memory_tokens=5, valve=valve)
     run = _run("tmaze/rate", model, num_segments, lengths)
-    # So high a cost leaves few memories that ever change; a rising one lets the task be learned.
-    return replace(run, train=replace(run.train, memory_cost_warmup=1.0))
+    # So high a cost leaves few memories that ever change; a rising one lets the task be learned. In
+    # short corridors nothing has to be carried on, and any cost would close the gates there.
+    start = 0.6 if run.train.curriculum_from else 0.0
+    train = replace(run.train, memory_cost_start=start, memory_cost_warmup=1.0 - start)
+    return replace(run, train=train)
 
 
 @variant_of(rate, "tmaze/rate-plain")
@@ -215,7 +221,12 @@ def _run(name: str, model: ModelConfig, num_segments: int, lengths: Lengths) -> 
         # One thread: so small a model gains little from more, and several that wait for one another
         # crawl when another process has one of the cores.
         train=TrainConfig(
-            updates=800, batch_size=32, schedule="cosine", evaluate_every=100, num_threads=1
+            updates=800,
+            batch_size=32,
+            schedule="cosine",
+            evaluate_every=100,
+            num_threads=1,
+            curriculum_from=SHORT if longest > LONG and lengths == "uniform" else None,
         ),
         evaluation=EvaluationConfig(
             parameter="corridor_length",

@@ -145,6 +145,10 @@ class TrainConfig(LoopConfig):
     """Train first on episodes of one segment, then of up to two, and so on, for equal shares of the
     updates."""
 
+    curriculum_from: int | None = None
+    """Train first on episodes of up to so many steps, then of up to twice as many, and so on, for
+    equal shares of the first half of the updates, and then on all; None: on all from the start."""
+
     evaluate_every: int | None = None
     """Updates between evaluations during training; None for no evaluation before the end."""
 
@@ -161,9 +165,11 @@ class TrainConfig(LoopConfig):
         """Checks the numbers."""
         super().__post_init__()
         self._at_least_one("updates", "batch_size", "checkpoint_every", "log_every", "devices")
-        self._at_least_one("bptt_segments", "evaluate_every")
+        self._at_least_one("bptt_segments", "evaluate_every", "curriculum_from")
         self._not_negative("warmup_updates", "final_learning_rate")
         self._from_0_to_1("memory_cost_warmup", "memory_cost_start")
+        if self.curriculum and self.curriculum_from is not None:
+            raise ConfigError("train.curriculum and train.curriculum_from exclude each other")
         if self.update_per_segment and self.devices > 1:
             raise ConfigError("train.update_per_segment works on one device only")
 

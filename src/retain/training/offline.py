@@ -27,7 +27,7 @@ from retain.training.config import RunConfig, config_to_dict
 from retain.training.loggers import Loggers, open_loggers
 from retain.training.preparation import sampler
 from retain.training.runs import Run
-from retain.training.schedules import learning_rate, memory_cost_weight
+from retain.training.schedules import learning_rate, longest_episode, memory_cost_weight
 
 Report = Callable[[int, dict[str, float]], None]
 """Called with the update's number and its metrics, for a progress display."""
@@ -40,7 +40,6 @@ class _Progress:
     update: int = 0
     seconds: float = 0.0
     best: float = -math.inf
-    stage: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
 
 
@@ -274,14 +273,11 @@ class _Trainer:
         checkpoints.give_up(self.run.folder / "checkpoints", why, self.progress.update)
 
     def _advance_curriculum(self) -> None:
-        """Sets the stage of the curriculum: one more segment after each equal share of updates."""
-        if not self.settings.curriculum:
-            return
-        stages = self.config.data.num_segments
-        stage = min(stages, 1 + self.progress.update * stages // self.settings.updates)
-        if stage != self.progress.stage:
-            self.sampler.set_max_segments(stage)
-            self.progress.stage = stage
+        """Draws from now on the episodes of the curriculum's stage."""
+        segment, num_segments = self.sampler.context_length, self.config.data.num_segments
+        longest = longest_episode(self.settings, self.progress.update, segment, num_segments)
+        if longest != self.sampler.longest:
+            self.sampler.set_longest(longest)
 
     # -- what surrounds it -----------------------------------------------------------------------
 

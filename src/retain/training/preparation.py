@@ -22,6 +22,7 @@ from retain.training import online, parallel
 from retain.training.config import AnyRunConfig, OnlineRunConfig, RunConfig
 from retain.training.loggers import WeightsAndBiases
 from retain.training.runs import Run
+from retain.training.schedules import longest_episode
 
 
 def dataset_of(config: RunConfig, progress: Callable[[int, int], None] | None = None) -> str:
@@ -47,8 +48,8 @@ def start(config: RunConfig, folder: Path, dataset: str) -> Run:
     """
     pack = open_pack(dataset)
     batches = sampler(config, pack, rank=0)
-    if config.train.curriculum:
-        batches.set_max_segments(1)
+    segments = config.model.context_length, config.data.num_segments
+    batches.set_longest(longest_episode(config.train, 0, *segments))
     spaces = pack.observation_space, pack.action_space
     try:
         policy = SequencePolicy(config.agent, config.model, *spaces)

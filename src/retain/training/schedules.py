@@ -1,4 +1,4 @@
-"""Schedules of the learning rate and of the memory's own cost, counted in optimiser steps."""
+"""Schedules: the learning rate, the memory's own cost, the length of episodes; all by updates."""
 
 from __future__ import annotations
 
@@ -47,3 +47,25 @@ def memory_cost_weight(config: TrainConfig, update: int) -> float:
     if rising:
         return min(1.0, max(0.0, since) / rising) ** 3
     return 1.0 if since >= 0 else 0.0
+
+
+def longest_episode(
+    config: TrainConfig, update: int, context_length: int, num_segments: int
+) -> int | None:
+    """Returns the steps of the longest episode that one update is trained on; None: no limit.
+
+    Args:
+        config: The training's settings.
+        update: Number of the update, counted from 0.
+        context_length: Steps of a segment, K.
+        num_segments: Segments of a whole training sequence, N.
+    """
+    if config.curriculum:
+        stage = min(num_segments, 1 + update * num_segments // config.updates)
+        return stage * context_length
+    if config.curriculum_from is None:
+        return None
+    doublings = math.log2(context_length * num_segments / config.curriculum_from)
+    stages = max(0, math.ceil(doublings))
+    stage = 2 * update * stages // config.updates
+    return config.curriculum_from * 2**stage if stage < stages else None
