@@ -29,8 +29,8 @@ DEVICES = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
 """Where tests of devices run; the processor is always among them."""
 
 
-class StoppedError(Exception):
-    """What a test stops a run with."""
+class StoppedError(KeyboardInterrupt):
+    """What a test stops a run with, as Ctrl-C would."""
 
 
 #: Flags that make any recipe tiny; SIZE only those of transformers that read segments.

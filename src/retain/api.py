@@ -72,9 +72,9 @@ def train(
         run = preparation.start(config, folder, dataset)
     try:
         return _finish(run, dataset, report, final_evaluation)
-    except ConfigError:
-        # Settings that do not fit the first episodes: nothing was learned that could be gone on
-        # with, and the name is free for a run with other settings.
+    except Exception:
+        # Settings that do not fit the first episodes, a model that fails: nothing was learned that
+        # could be gone on with, and the name is free for a run that mends it.
         if not (folder / "checkpoints").exists():
             shutil.rmtree(folder, ignore_errors=True)
         raise

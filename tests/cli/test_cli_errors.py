@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -129,7 +130,7 @@ def test_checkpoints_that_are_damaged(run: Path, refused: Refused, command: str)
     training = path.with_name("training.pt")
     training.write_bytes(training.read_bytes()[:100])
     if command == "resume":
-        assert "training.pt cannot be read" in refused(command, run)
+        assert "training.pt is damaged" in refused(command, run)
     assert sorted(Path().rglob("*")) == before
 
 
@@ -288,7 +289,7 @@ def test_an_online_loss_that_is_not_a_number(here: Path, refused: Refused) -> No
     line = refused("train", "passive_tmaze/dqn", *flags, *rate, "--train.updates-per-step=1")
     assert "not a number at update" in line
     assert "Train anew with a lower --train.learning-rate" in line
-    assert "no whole checkpoint" in refused("evaluate", "made/new")
+    assert not Path("made/new").exists(), "nothing to go on with, and the name is free"
 
 
 def test_data_of_another_environment(here: Path, refused: Refused) -> None:
@@ -320,7 +321,7 @@ def test_a_loss_that_is_not_a_number(
         *train("--train.learning-rate=1e30", "--train.warmup-updates=0", "--name=absurd")
     )
     assert "not a number at update" in line
-    assert "no whole checkpoint" in refused("evaluate", "made/absurd")
+    assert not Path("made/absurd").exists()
 
 
 def test_evaluations_that_cannot_be(run: Path, refused: Refused) -> None:
@@ -337,6 +338,8 @@ def test_evaluations_that_cannot_be(run: Path, refused: Refused) -> None:
     ):
         assert match in refused("evaluate", run, *arguments)
     assert (run / "results.json").read_bytes() == before
+    (run / "results.json").write_text('{"format": 1}')
+    assert "results.json: run is missing" in refused("evaluate", run, "--corridor-lengths", "3")
     (run / "results.json").write_text("{")
     assert "results.json is not whole JSON" in refused("evaluate", run, "--corridor-lengths", "3")
     assert "results.json is not whole JSON" in refused("info", run)
@@ -371,3 +374,47 @@ def test_datasets_that_cannot_be_collected(refused: Refused) -> None:
     assert main([*maze, "--dataset", "tests/taken-v0"]) == 0
     line = refused(*maze, "--dataset", "tests/taken-v0", "--seed", "9")
     assert "has seed 0, not 9; choose another id or overwrite it" in line
+
+
+@pytest.mark.parametrize(
+    ("flags", "match"),
+    [
+        (["--model.width", "-1"], "model.width must be at least 1, not -1"),
+        (["--agent.label-smoothing", "2"], "agent.label_smoothing must be from 0 to 1, not 2.0"),
+        (["--agent.return-scale", "0"], "agent.return_scale must be above 0, not 0.0"),
+        (["--train.curriculum-from", "0"], "curriculum_from must be at least 1, not 0"),
+    ],
+)
+def test_offline_settings_that_do_not_fit(
+    here: Path, refused: Refused, flags: list[str], match: str
+) -> None:
+    assert match in refused(*train(*flags))
+    assert not (here / "made").exists()
+
+
+def test_metrics_that_are_damaged(run: Path, refused: Refused) -> None:
+    (run / "results.json").unlink()
+    lines = (run / "metrics.jsonl").read_text()
+    (run / "metrics.jsonl").write_text('{"loss": 1}\n' + lines)
+    config = json.loads((run / "config.json").read_text())
+    config["train"]["updates"] += 1
+    (run / "config.json").write_text(json.dumps(config))
+    assert "metrics.jsonl is damaged: a line says no step" in refused("resume", run)
+
+
+def test_results_of_runs_that_have_none_yet(
+    run: Path, refused: Refused, capsys: pytest.CaptureFixture[str]
+) -> None:
+    new = run.with_name("unfinished")
+    shutil.copytree(run, new)
+    (new / "results.json").unlink()
+    (new / "metrics.jsonl").write_text("")
+    runs = str(run.parent / "*")
+    for arguments in (["table"], ["success"], ["curves", "--key", "train/loss"]):
+        out = ["--out", str(run / "out.svg")] if arguments[0] != "table" else []
+        assert main(["plot", *arguments, runs, *out]) == 0
+        assert f"left out {new}: it has no results yet" in capsys.readouterr().err
+    assert f"has no results yet; `retain resume {new}` goes on with it" in refused(
+        "plot", "table", new
+    )
+    shutil.rmtree(new)

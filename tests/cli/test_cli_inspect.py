@@ -119,6 +119,7 @@ def test_what_cannot_be_inspected(run: Path, refused: Refused) -> None:
         (["--option", "corridor_length=5", "--option", "num_hints=9"], "num_hints 9"),
         (["--checkpoint", "worst"], "no whole checkpoint 'worst'"),
         (["--device", "abacus"], "device 'abacus' cannot be used here"),
+        (["--certify", "--certify-budget", "0"], "certify_budget must be at least 1, not 0"),
     ):
         assert match in refused("inspect", run, *arguments)
     assert not (run / "inspection").exists()

@@ -80,7 +80,7 @@ def test_interrupt_gives_130_and_the_way_on(tmp_path: Path) -> None:
     finally:
         process.kill()
     assert process.returncode == 130
-    assert error == "retain: interrupted; a run goes on by `retain resume RUN`\n"
+    assert error == "retain: interrupted; a run with a folder goes on by `retain resume FOLDER`\n"
     assert (tmp_path / "long" / "checkpoints" / "last" / "model.safetensors").exists()
 
 

@@ -223,3 +223,13 @@ def test_missing_and_broken_datasets_are_named(root: Path) -> None:
     with pytest.raises(DatasetError, match="is broken"):
         open_dataset("test/other-v0")
     assert list_datasets() == ["test/data-v0"]
+
+
+def test_datasets_that_cannot_be_kept(root: Path) -> None:
+    root.write_text("a file")
+    assert list_datasets() == []
+    with pytest.raises(DatasetError, match=f"cannot be kept in {root}: .*set MINARI_DATASETS_PATH"):
+        write()
+    with pytest.raises(DatasetError, match="cannot be kept"):
+        open_dataset("test/data-v0")
+    assert root.read_text() == "a file"

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from retain.data.padding import padding_of
 from retain.memory import MemoryState, ModelConfig
+from retain.nn.checks import check_positive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +63,7 @@ class Policy(nn.Module, ABC):
         action_space: gym.Space,
     ):
         super().__init__()
+        check_positive(model_config, "width", "context_length")
         self.config = config
         self.observation_space = observation_space
         self.action_space = action_space

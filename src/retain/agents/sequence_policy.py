@@ -17,6 +17,7 @@ from torch import Tensor
 
 from retain.agents import AGENTS
 from retain.agents.policy import ActingState, AgentConfig, Policy
+from retain.core.errors import ConfigError
 from retain.memory import MemoryState, ModelConfig, SequenceModel
 from retain.models import build
 from retain.nn.heads import action_head
@@ -40,6 +41,15 @@ class SequencePolicyConfig(AgentConfig):
 
     sample_actions: bool = False
     """Act by sampling from the predicted distribution instead of taking its mode."""
+
+    def __post_init__(self) -> None:
+        """Checks the numbers."""
+        if not self.return_scale > 0:
+            raise ConfigError(f"agent.return_scale must be above 0, not {self.return_scale}")
+        if not 0 <= self.label_smoothing <= 1:
+            raise ConfigError(
+                f"agent.label_smoothing must be from 0 to 1, not {self.label_smoothing}"
+            )
 
 
 @dataclass(frozen=True)

@@ -180,7 +180,8 @@ def _checked(c: Certificate) -> list[str]:
         kind = f"{c.symbols:,} different inputs a step" if c.finite_inputs else "a continuum"
         told = f"{c.signal} {' to '.join(f'{value:g}' for value in c.signals)}"
         actions = ", ".join(map(str, c.held_actions))
-        rows.append(_row("kind", f"{kind} ({told}), action {actions}; K = {c.context_length}"))
+        acts = f", action {actions}" if actions else ""
+        rows.append(_row("kind", f"{kind} ({told}){acts}; K = {c.context_length}"))
     if c.played_segments:
         drift = "" if c.drift is None else f"; mean change a segment {c.drift:.2g}"
         rows.append(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from retain.cli.options import environment_options
+from retain.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from retain.training.runs import Run
@@ -74,6 +75,9 @@ def run(arguments: list[str]) -> None:
     if options.certify:
         from retain.certificate import subject_of
 
+        for name in ("certify_budget", "certify_samples"):
+            if getattr(options, name) < 1:
+                raise ConfigError(f"{name} must be at least 1, not {getattr(options, name)}")
         # Not after minutes.
         subject_of(trained.load(options.checkpoint, options.device, greedy=options.greedy))
     folder = options.output or trained.folder / "inspection"
@@ -190,8 +194,8 @@ def _notes(record: dict[str, Any]) -> list[str]:
     notes = []
     if not record["probe"]:
         notes.append(
-            "no probe: the environment does not say what has to be remembered, or there are "
-            "fewer than 8 episodes"
+            "no probe: the environment does not say what has to be remembered, there are fewer "
+            "than 8 episodes, or too few of them differ in it"
         )
     if not record["attention"]:
         notes.append(

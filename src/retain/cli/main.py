@@ -59,7 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"retain: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("retain: interrupted; a run goes on by `retain resume RUN`", file=sys.stderr)
+        trains = typed[:1] in (["train"], ["resume"])
+        hint = "; a run with a folder goes on by `retain resume FOLDER`" if trains else ""
+        print(f"retain: interrupted{hint}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output has gone, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

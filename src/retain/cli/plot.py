@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -77,6 +78,9 @@ class Options:
     """success, heatmap: the metric, success if none is named. final, bars, grid: the one that all
     runs (grid: of a task) report, and where they differ the return, if none is named."""
 
+    environment: str | None = None
+    """success, heatmap: the environment's id, where the results have several."""
+
     chance: float | None = None
     """success, final, bars: draw a line where an agent that guesses would be."""
 
@@ -126,13 +130,17 @@ def draw(options: Options) -> Path:
             "name the option of the environment that the axis shows, such as "
             "--parameter corridor_length"
         )
-    results = load_results(list(options.files))
+    results = load_results(list(options.files), _left_out)
     if options.kind in ("final", "bars", "grid"):
         return _draw_final(options, results, out)
-    metric = options.metric or "success"
+    metric, environment = options.metric or "success", options.environment
     if options.kind == "heatmap":
-        return plots.length_heatmap(results, out, metric=metric, title=title)
-    return plots.success_vs_length(results, out, metric=metric, chance=options.chance, title=title)
+        return plots.length_heatmap(
+            results, out, environment=environment, metric=metric, title=title
+        )
+    return plots.success_vs_length(
+        results, out, environment=environment, metric=metric, chance=options.chance, title=title
+    )
 
 
 def _draw_final(options: Options, results: list[dict[str, Any]], out: Path) -> Path:
@@ -161,8 +169,13 @@ def _table(options: Options) -> str:
     from retain.report import tables
     from retain.report.results import load_results
 
-    results = load_results(list(options.files))
+    results = load_results(list(options.files), _left_out)
     return tables.markdown_table(results) if options.kind == "table" else tables.csv_table(results)
+
+
+def _left_out(folder: Path) -> None:
+    """Says that a run which a pattern names has nothing to show yet."""
+    print(f"retain: left out {folder}: it has no results yet", file=sys.stderr)
 
 
 def _groups(
@@ -170,6 +183,7 @@ def _groups(
 ) -> dict[str, list[str | Path]]:
     """Runs, or their results files, by the recipe that they began as, or by their model."""
     from retain.core.config import load_json
+    from retain.report.metrics import has_metrics
 
     groups: dict[str, list[str | Path]] = {}
     for text in files:
@@ -180,6 +194,9 @@ def _groups(
         if not folder.exists():
             matches = sorted(Path(folder.anchor).glob(pattern))
             found = [path for path in matches if path.is_dir() or path.suffix == ".json"]
+            for path in [path for path in found if path.is_dir() and not has_metrics(path)]:
+                _left_out(path)
+                found.remove(path)
         if not found:
             raise RunError(f"{text} is not a run folder or results file, and matches none")
         for path in found:

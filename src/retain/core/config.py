@@ -375,8 +375,7 @@ def load_json(path: str | Path) -> Any:
         line = getattr(error, "lineno", None)
         place = f" (line {line})" if line else ""
         raise RunError(
-            f"{path} is not whole JSON{place}: it is half-written or damaged; "
-            "delete it and make it again"
+            f"{path} is not whole JSON{place}: it is half-written, damaged, or another kind of file"
         ) from error
 
 

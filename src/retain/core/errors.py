@@ -14,6 +14,11 @@ class RetainError(Exception):
     """Something the user gave cannot be used; the message says what is wrong and what to do."""
 
 
+def first_line(error: BaseException) -> str:
+    """Returns the first line of an error's text; its kind if it has none."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 class UnknownNameError(RetainError, KeyError):
     """A name that is not registered; the message lists the nearest ones."""
 

@@ -106,18 +106,21 @@ class DatasetInfo:
 
 
 def list_datasets() -> list[str]:
-    """The ids of all local datasets, sorted."""
+    """The ids of all local datasets, sorted; none where no folder of them can be had."""
     with warnings.catch_warnings():
         # Minari warns about every folder that is no dataset; they are simply not listed.
         warnings.simplefilter("ignore")
-        return sorted(minari.list_local_datasets())
+        try:
+            return sorted(minari.list_local_datasets())
+        except OSError:
+            return []
 
 
 def dataset_path(dataset_id: str) -> Path:
     """The folder of a dataset, whether it exists or not.
 
     Raises:
-        DatasetError: If the id is not of Minari's form.
+        DatasetError: If the id is not of Minari's form, or the folder of datasets cannot be made.
     """
     try:
         parse_dataset_id(dataset_id)
@@ -126,7 +129,21 @@ def dataset_path(dataset_id: str) -> Path:
             f"'{dataset_id}' is not a dataset id; ids look like namespace/name-v0, with letters, "
             "digits, '-' and '_', and a namespace of at least two letters"
         ) from None
-    return Path(get_dataset_path(dataset_id))
+    return _datasets_path() / dataset_id
+
+
+def _datasets_path() -> Path:
+    try:
+        return Path(get_dataset_path())
+    except OSError as error:
+        raise _cannot_keep(error.filename, error) from None
+
+
+def _cannot_keep(path: Any, error: OSError) -> DatasetError:
+    return DatasetError(
+        f"datasets cannot be kept in {path}: {error.strerror or error}; set MINARI_DATASETS_PATH "
+        "to a folder that can be written to"
+    )
 
 
 def dataset_exists(dataset_id: str) -> bool:
@@ -175,8 +192,7 @@ def write_dataset(
     except (TypeError, ValueError) as error:
         raise DatasetError(f"the options of '{dataset_id}' do not fit JSON: {error}") from None
 
-    root = Path(get_dataset_path())
-    temporary = temporary_folder(root)
+    temporary = temporary_folder(_datasets_path())
     try:
         storage = MinariStorage.new(
             temporary / "data",
@@ -221,7 +237,7 @@ def open_dataset(dataset_id: str) -> minari.MinariDataset:
         hint = f"did you mean {' or '.join(near)}?" if near else "there is none like it"
         if not known:
             hint = "there are none yet"
-        raise DatasetError(f"no dataset '{dataset_id}' in {get_dataset_path()}; {hint}")
+        raise DatasetError(f"no dataset '{dataset_id}' in {_datasets_path()}; {hint}")
     try:
         dataset = minari.load_dataset(dataset_id)
         storage = dataset.storage
@@ -278,13 +294,20 @@ def dataset_info(dataset_id: str) -> DatasetInfo:
 
 
 def temporary_folder(parent: Path) -> Path:
-    """Makes a new hidden folder, and deletes those that writers killed long ago have left."""
+    """Makes a new hidden folder, and deletes those that writers killed long ago have left.
+
+    Raises:
+        DatasetError: If there can be none.
+    """
     for path in parent.glob(f"{_TEMPORARY}*"):
         with contextlib.suppress(FileNotFoundError):
             if time.time() - path.stat().st_mtime > _FORGOTTEN_SECONDS:
                 shutil.rmtree(path, ignore_errors=True)
     folder = parent / f"{_TEMPORARY}{uuid.uuid4().hex}"
-    folder.mkdir()
+    try:
+        folder.mkdir()
+    except OSError as error:
+        raise _cannot_keep(parent, error) from None
     return folder
 
 

@@ -120,6 +120,8 @@ def _run(
             num_threads=1,
         ),
         evaluation=EvaluationConfig(
-            parameter="gap", values=GAPS, values_in_training=(longest, 10 * longest + 10)
+            parameter="gap",
+            values=tuple(sorted({longest, *GAPS})),
+            values_in_training=(longest, 10 * longest + 10),
         ),
     )

@@ -230,7 +230,7 @@ def _run(name: str, model: ModelConfig, num_segments: int, lengths: Lengths) -> 
         ),
         evaluation=EvaluationConfig(
             parameter="corridor_length",
-            values=LENGTHS,
+            values=tuple(sorted({longest, *LENGTHS})),
             values_in_training=(longest, 5 * longest),
         ),
     )

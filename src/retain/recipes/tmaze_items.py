@@ -133,6 +133,8 @@ def _run(name: str, model: ModelConfig, num_segments: int, task: dict[str, Any])
             num_threads=1,
         ),
         evaluation=EvaluationConfig(
-            parameter="corridor_length", values=LENGTHS, values_in_training=(longest, 5 * longest)
+            parameter="corridor_length",
+            values=tuple(sorted({longest, *LENGTHS})),
+            values_in_training=(longest, 5 * longest),
         ),
     )

@@ -216,9 +216,11 @@ def _own_evaluations(result: Result) -> list[Evaluation]:
 
     kept = [entry for entry in result["evaluations"] if own(entry)]
     if not kept:
+        varied = {entry.get("parameter") for entry in result["evaluations"]} & set(options)
+        at = "".join(f" with {name} {options[name]}" for name in sorted(varied))
         raise ConfigError(
             f"the run '{result['run']}' was not evaluated in the environment of its training; "
-            "evaluate it there"
+            f"evaluate it{at or ' there'}"
         )
     return evaluations([{**result, "evaluations": kept}], lambda result: str(result["run"]))
 

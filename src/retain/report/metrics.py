@@ -100,6 +100,12 @@ def _history(path: Path) -> list[dict[str, Any]]:
     return records
 
 
+def has_metrics(run: Path) -> bool:
+    """Whether a run's folder has lines of metrics; a run that has just begun has none."""
+    path = run / "metrics.jsonl"
+    return path.exists() and path.stat().st_size > 0
+
+
 def series(
     path: str | Path, key: str, x: Axis = "step"
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

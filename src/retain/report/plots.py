@@ -283,7 +283,9 @@ def _rows(results: Sequence[Result], environment: str | None, metric: str) -> li
         raise ConfigError(f"the results have no '{metric}'; known: {known_metrics(every)}")
     known = sorted({row.environment for row in rows})
     if environment is None and len(known) > 1:
-        raise ConfigError(f"the results have several environments; choose one: {', '.join(known)}")
+        raise ConfigError(
+            f"the results have several environments; choose one (--environment): {', '.join(known)}"
+        )
     rows = [row for row in rows if environment in (None, row.environment)]
     if not rows:
         raise ConfigError(f"the results have no '{environment}'; known: {', '.join(known)}")

@@ -109,13 +109,17 @@ class Point:
     """Over what `spread` says."""
 
 
-def load_results(paths: str | Path | Iterable[str | Path]) -> list[Result]:
+def load_results(
+    paths: str | Path | Iterable[str | Path], left_out: Callable[[Path], None] | None = None
+) -> list[Result]:
     """Reads result files.
 
     Args:
         paths: Files, folders, and patterns such as `runs/rate-*`. A folder stands for its own
             `results.json`; where it has none, for every one below it; and where there is none
-            either, for all its files that end in json.
+            either, for all its files that end in json. Runs that have no results yet are left out
+            where a pattern names them.
+        left_out: Told of each run that is left out.
 
     Returns:
         The results in the order of the paths; a file named twice is read once.
@@ -128,28 +132,38 @@ def load_results(paths: str | Path | Iterable[str | Path]) -> list[Result]:
         raise RunError("no result files are given; name run folders or result files")
     files: dict[Path, Path] = {}
     for path in given:
-        for file in _find(path):
+        for file in _find(path, left_out or (lambda folder: None)):
             files.setdefault(file.resolve(), file)
-    return [_checked(load_json(file), file) for file in files.values()]
+    return [check_result(load_json(file), file) for file in files.values()]
 
 
-def _find(path: str | Path) -> list[Path]:
+def _find(path: str | Path, left_out: Callable[[Path], None]) -> list[Path]:
     path = Path(path)
     if not path.exists() and any(sign in str(path) for sign in "*?["):
         # pathlib matches only relative patterns
         matches = Path(path.anchor).glob(str(path.relative_to(path.anchor)))
         # Beside the runs there may be files of other kinds, such as logs.
         kept = [match for match in sorted(matches) if match.is_dir() or match.suffix == ".json"]
+        for folder in filter(_unfinished, list(kept)):
+            left_out(folder)
+            kept.remove(folder)
         found = [file for match in kept for file in _in_folder(match)]
         if not found:
             raise RunError(f"no {FILE_NAME} matches {path}")
         return found
     if not path.exists():
         raise RunError(f"{path} does not exist; name a run folder or a result file")
+    if _unfinished(path):
+        raise RunError(f"{path} has no results yet; `retain resume {path}` goes on with it")
     found = _in_folder(path)
     if not found:
         raise RunError(f"{path} holds no {FILE_NAME}; evaluate the run first")
     return found
+
+
+def _unfinished(path: Path) -> bool:
+    """Whether a path is the folder of a run without results: one that trains, or was stopped."""
+    return (path / "config.json").exists() and not (path / FILE_NAME).exists()
 
 
 def _in_folder(path: Path) -> list[Path]:
@@ -162,7 +176,12 @@ def _in_folder(path: Path) -> list[Path]:
     return sorted(path.rglob(FILE_NAME)) or sorted(path.glob("*.json"))
 
 
-def _checked(data: Any, file: Path) -> Result:
+def check_result(data: Any, file: Path) -> Result:
+    """Returns what was read from a result file, if it is one.
+
+    Raises:
+        RunError: If it is not, or of another format.
+    """
     if not isinstance(data, dict) or "format" not in data:
         raise RunError(f"{file} is not a result file: it has no 'format'")
     if data["format"] != FORMAT:

@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from retain.core.errors import RunError, TrainingError
+from retain.core.errors import RunError, TrainingError, first_line
 
 WEIGHTS = "model.safetensors"
 TRAINING = "training.pt"
@@ -183,8 +183,12 @@ def load_training(checkpoint: Path) -> dict[str, Any]:
         state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
     except FileNotFoundError:
         raise RunError(f"{path} is missing: the run can be evaluated but not resumed") from None
-    except Exception as error:  # torch raises half a dozen kinds for a damaged file
-        raise RunError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {first_line(error)}") from None
+    except Exception:  # torch raises half a dozen kinds for a damaged file, and advises to trust it
+        raise RunError(
+            f"{path} is damaged, or is no checkpoint: the run can be evaluated but not resumed"
+        ) from None
     return state
 
 

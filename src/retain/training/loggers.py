@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import Any, Protocol
 
-from retain.core.errors import MissingExtraError
+from retain.core.errors import MissingExtraError, RunError
 from retain.training.config import LoopConfig
 
 METRICS = "metrics.jsonl"
@@ -40,7 +40,10 @@ class JsonLines:
                     record = json.loads(line)
                 except ValueError:  # the line that a killed run was writing
                     continue
-                if record["step"] <= last_step:
+                step = record.get("step") if isinstance(record, dict) else None
+                if not isinstance(step, int):
+                    raise RunError(f"{path} is damaged: a line says no step; delete it to go on")
+                if step <= last_step:
                     kept.append(line + "\n")
         temporary = path.with_suffix(".tmp")
         temporary.write_text("".join(kept), encoding="utf-8")

@@ -21,10 +21,11 @@ from minari.serialization import deserialize_space, serialize_space
 from retain.agents import AGENTS
 from retain.agents.policy import Policy
 from retain.core.config import dump_json, load_json
-from retain.core.errors import ConfigError, RunError
+from retain.core.errors import ConfigError, RunError, first_line
 from retain.core.provenance import provenance
 from retain.evaluation import EnvironmentConfig, Scalar
 from retain.report.results import FORMAT as RESULTS_FORMAT
+from retain.report.results import check_result
 from retain.training import checkpoints
 from retain.training.config import (
     AnyRunConfig,
@@ -118,8 +119,9 @@ class Run:
         try:
             return policy.to(torch.device(device)).eval()
         except (RuntimeError, AssertionError) as error:
-            reason = str(error).splitlines()[0]
-            raise ConfigError(f"device '{device}' cannot be used here: {reason}") from None
+            raise ConfigError(
+                f"device '{device}' cannot be used here: {first_line(error)}"
+            ) from None
 
     def environment(
         self, value: Scalar | None = None, options: Mapping[str, Scalar] | None = None
@@ -148,7 +150,7 @@ class Run:
         """Returns the contents of ``results.json``, or an empty one."""
         path = self.folder / "results.json"
         if path.exists():
-            found: dict[str, Any] = load_json(path)
+            found = check_result(load_json(path), path)
             return {**found, "run": self.name}  # a folder may have been renamed since
         return self.new_results()
 
