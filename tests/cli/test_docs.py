@@ -136,10 +136,14 @@ def runs_of_python(text: str) -> Iterator[str]:
     for node in ast.walk(ast.parse(text)):
         if not (isinstance(node, ast.Call) and ast.unparse(node.func) == "retain.train"):
             continue
-        given = {k.arg: k.value.value for k in node.keywords if isinstance(k.value, ast.Constant)}
+        given: dict[str, Any] = {
+            str(keyword.arg): keyword.value.value
+            for keyword in node.keywords
+            if isinstance(keyword.value, ast.Constant)
+        }
         name, seed = given.pop("name", None), given.pop("seed", 0)
         if name is None and isinstance(node.args[0], ast.Constant):
-            config: Any = recipe(node.args[0].value, **given)
+            config: Any = recipe(str(node.args[0].value), **given)
             name = default_name(dataclasses.replace(config, seed=seed))
         if name is not None:
             yield name
