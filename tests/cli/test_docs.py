@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import importlib
 import re
@@ -67,8 +68,8 @@ def _plural(option: str) -> str:
     return f"--{option.replace('_', '-')}s"
 
 
-def parse(typed: list[str]) -> None:
-    """Parses what follows `retain`, without doing it."""
+def parse(typed: list[str]) -> Any:
+    """Parses what follows `retain`, without doing it; returns what `train` would be given."""
     from retain.cli.main import COMMANDS
     from retain.core.plugins import import_plugin
 
@@ -83,8 +84,8 @@ def parse(typed: list[str]) -> None:
             dataset = rest[rest.index("--dataset") + 1]
             settings = {"env_id": "CartPole-v1", "policy": "random", "episodes": 2}
             collection.collect(collection.CollectConfig(**settings, dataset_id=dataset))
-        module.parse(rest[0], rest[1:])
-    elif command == "evaluate":
+        return module.parse(rest[0], rest[1:])
+    if command == "evaluate":
         from retain.evaluation import EvaluationConfig
 
         varied = [name for name in ("corridor_length", "gap", "delay") if _plural(name) in rest]
@@ -94,12 +95,18 @@ def parse(typed: list[str]) -> None:
     else:
         config = (tyro.conf.PositionalRequiredArgs,) if command == "resume" else ()
         tyro.cli(module.Options, args=rest, config=config)
+    return None
+
+
+def words(line: str) -> list[str]:
+    """What follows `retain` in a command, with a number for each variable of the shell."""
+    return shlex.split(re.sub(r"\$\w+", "3", line), comments=True)[1:]
 
 
 @pytest.mark.usefixtures("registries")
 @pytest.mark.parametrize("line", sorted({line for _, line in RETAIN}))
 def test_command_parses(line: str, capsys: pytest.CaptureFixture[str]) -> None:
-    typed = shlex.split(re.sub(r"\$\w+", "3", line), comments=True)[1:]
+    typed = words(line)
     if "--help" in typed:
         with pytest.raises(SystemExit) as stop:
             parse(typed)
@@ -116,6 +123,87 @@ def test_a_wrong_command_would_be_noticed() -> None:
         with pytest.raises(SystemExit):
             parse(line.split())
     assert len(RETAIN) > 80
+
+
+def runs_of_python(text: str) -> Iterator[str]:
+    """Yields the names of the runs that a block of Python trains.
+
+    Of calls by a recipe's name whatever they say counts, of others the name that they give.
+    """
+    from retain.recipes import recipe
+    from retain.training.runs import default_name
+
+    for node in ast.walk(ast.parse(text)):
+        if not (isinstance(node, ast.Call) and ast.unparse(node.func) == "retain.train"):
+            continue
+        given: dict[str, Any] = {
+            str(keyword.arg): keyword.value.value
+            for keyword in node.keywords
+            if isinstance(keyword.value, ast.Constant)
+        }
+        name, seed = given.pop("name", None), given.pop("seed", 0)
+        if name is None and isinstance(node.args[0], ast.Constant):
+            config: Any = recipe(str(node.args[0].value), **given)
+            name = default_name(dataclasses.replace(config, seed=seed))
+        if name is not None:
+            yield name
+
+
+@pytest.mark.usefixtures("registries")
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_no_run_of_a_page_has_the_name_of_another(path: Path) -> None:
+    """Who follows a page from top to bottom must not end in `already exists`.
+
+    Commands within the text are examples for one case or another, and do not count.
+    """
+    from retain.training.runs import default_name
+
+    names: list[str] = []
+    for place, text in blocks("sh"):
+        for line in text.replace("\\\n", " ").splitlines():
+            if place.partition(":")[0] != path.name or not line.strip().startswith("retain "):
+                continue
+            typed = words(line)
+            parsed = parse(typed) if "train" in typed and "--help" not in typed else None
+            if parsed is not None:
+                options, config = parsed
+                names.append(options.name or default_name(config))
+    for place, text in blocks("python"):
+        if place.partition(":")[0] == path.name:
+            names += runs_of_python(text)
+    assert sorted(names) == sorted(set(names))
+
+
+def test_a_name_taken_twice_would_be_noticed() -> None:
+    text = 'retain.train("tmaze/rate")\nretain.train("tmaze/rate", context_length=10, seed=0)\n'
+    assert list(runs_of_python(text)) == ["tmaze-rate-seed0", "tmaze-rate-seed0"]
+    assert list(runs_of_python('x = retain.train(config, name="short")')) == ["short"]
+    assert list(runs_of_python('retain.train("passive_tmaze/dqn", length=9, seed=2)')) == [
+        "passive_tmaze-dqn-9-lstm-seed2"
+    ]
+
+
+def test_a_dataset_written_as_data_md_does_can_be_trained_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from retain.cli.main import main
+
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "datasets"))
+    (tmp_path / "datasets").mkdir()
+    (snippet,) = (
+        text
+        for place, text in blocks("python")
+        if place.startswith("data.md") and "write_dataset(" in text
+    )
+    exec(compile(snippet, "data.md", "exec"), {})
+    (line,) = (
+        line
+        for place, line in RETAIN
+        if place.startswith("data.md") and "train" in line and "mine/walk-v0" in line
+    )
+    tiny = ["--train.updates", "2", "--model.width", "16", "--runs", str(tmp_path), "--name", "it"]
+    assert main([*words(line), *tiny]) == 0
+    assert (tmp_path / "it" / "checkpoints" / "last" / "model.safetensors").exists()
 
 
 @pytest.mark.parametrize(("place", "line"), MAKE)
