@@ -167,5 +167,5 @@ def check_spaces(policy: Policy, observation_space: Any, action_space: Any) -> N
         if not (same_kind and same_shape and getattr(mine, "n", 0) == getattr(theirs, "n", 0)):
             raise ConfigError(
                 f"the policy's {what} space is {mine}, but the environment's is {theirs}; "
-                "evaluate it in an environment with the space that it was trained in"
+                "it needs an environment with the space that it is trained in"
             )

@@ -228,6 +228,15 @@ def test_relative_links_resolve(path: Path) -> None:
             continue  # made by a command
         assert file.exists(), target
         assert file.is_relative_to(ROOT), target
+        anchor = target.partition("#")[2]
+        assert not anchor or anchor in anchors_of(file if target[0] != "#" else path), target
+
+
+def anchors_of(path: Path) -> set[str]:
+    """The anchors of a page's headings, as code hosts make them."""
+    headings = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    plain = [re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings]
+    return {heading.replace(" ", "-") for heading in plain}
 
 
 def test_every_page_is_in_the_index() -> None:
