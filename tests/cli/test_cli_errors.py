@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from retain.cli import options
 from retain.cli.main import main
 from retain.collection import CollectConfig, collect
 from retain.recipes import RECIPES
@@ -57,28 +58,63 @@ def test_unknown_names_give_the_nearest(refused: Refused, here: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "near"),
+    ("arguments", "line"),
     [
-        (["train", "tmaze/rate", "--train.updaets", "3"], "--train.updates"),
-        (["train", "tmaze/rate", "--model.valve.knd", "gru"], "--model.valve.kind"),
-        (["train", "tmaze/rate", "--model.valve.kind", "grue"], "gru"),
-        (["train", "tmaze/rate", "--train.updates", "many"], "--train.updates"),
-        (["evaluate", "{run}", "--corridor-length", "3"], "--corridor-lengths"),
-        (["plot", "sucess", "x"], "success"),
-        (["list", "recipe"], "recipes"),
-        (["collect"], "STR"),
+        (
+            ["train", "tmaze/rate", "--train.updaets", "3"],
+            "unknown option --train.updaets; did you mean --train.updates?",
+        ),
+        (
+            ["train", "tmaze/rate", "--model.vlave.kind", "gru"],
+            "unknown option --model.vlave.kind; did you mean --model.valve.kind?",
+        ),
+        (
+            ["train", "passive_tmaze/dqn", "--modle", "lstm"],
+            "unknown option --modle; did you mean --model? `retain train passive_tmaze/dqn --help`",
+        ),
+        (["train", "tmaze/rate", "--betas=1"], "--betas; did you mean --train.betas?"),
+        (
+            ["train", "tmaze/rate", "--contxt_length", "3"],
+            "did you mean --context-length or --model.context-length?",
+        ),
+        (["train", "tmaze/rate", "--zzz", "3"], "unknown option --zzz; `retain train tmaze/rate"),
+        (["train", "tmaze/rate", "stray"], "nothing takes 'stray'; `retain train"),
+        (["train", "tmaze/rate", "--seed", "1.5"], "--seed: '1.5' is not a whole number; `retain"),
+        (["train", "tmaze/rate", "--train.learning-rate", "x"], "-rate: 'x' is not a number"),
+        (["train", "tmaze/rate", "--context-length"], "--context-length needs a value"),
+        (["train", "tmaze/rate", "--train.betas", "1"], "--train.betas needs 2 values"),
+        (
+            ["train", "tmaze/rate", "--model.valve.kind", "grue"],
+            "--model.valve.kind: 'grue' is none of cross_attention, cross_attention_reversed, gate",
+        ),
+        (["evaluate", "{run}", "--corridor-length", "3"], "did you mean --corridor-lengths?"),
+        (["inspect", "{run}", "--epsodes", "3"], "did you mean --episodes?"),
+        (["plot", "sucess", "x"], "did you mean success? `retain plot --help` lists the options"),
+        (["list", "recipe"], "did you mean recipes?"),
+        (["info", "rate", "--jsn"], "did you mean --json?"),
+        (["demo", "--sed", "3"], "did you mean --seed?"),
+        (["collect", "CartPole-v1", "--polcy", "random"], "did you mean --policy?"),
+        (["collect"], "STR is missing: Gymnasium id of the environment; `retain collect --help`"),
+        (["resume"], "PATH is missing: The run's folder"),
     ],
 )
-def test_bad_flags_are_told_by_the_parser(
-    run: Path, arguments: list[str], near: str, capsys: pytest.CaptureFixture[str]
+def test_bad_options_are_told_in_one_line(
+    run: Path, arguments: list[str], line: str, refused: Refused
 ) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main([argument.format(run=run) for argument in arguments])
-    assert ended.value.code == 2
-    output = capsys.readouterr()
-    assert near in output.err
-    assert "Traceback" not in output.err
+    assert line in refused(*[argument.format(run=run) for argument in arguments])
     assert [path.name for path in Path().iterdir()] == ["copy"]
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "\x1b[31m╭─ Trouble ─╮\x1b[0m\n│ Nobody │\n│ knows. │\n│ ────── │\n│ help │\n╰────╯",
+        " Trouble\n -------\n  Nobody\n  knows.\n  ------\n  help\n",
+        "Nobody knows.\n",
+    ],
+)
+def test_other_words_of_the_parser_are_quoted(told: str) -> None:
+    assert options._one_line(told, []) == "Nobody knows"
 
 
 def test_what_must_come_first(refused: Refused) -> None:

@@ -7,8 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import tyro
-
+from retain.cli.options import parse
 from retain.core.config import dump_json
 from retain.core.errors import ConfigError, RunError
 from retain.recipes.tmaze import DEMO, LENGTHS
@@ -46,7 +45,7 @@ class Options:
 
 def run(arguments: list[str]) -> None:
     """Runs the command."""
-    options = tyro.cli(Options, args=arguments, prog="retain demo")
+    options = parse(Options, arguments, prog="retain demo")
     if not options.lengths or options.episodes < 1:
         raise ConfigError("the demo needs at least one of --lengths and one of --episodes")
     if options.far is not None and options.far <= max(options.lengths):

@@ -8,7 +8,7 @@ from typing import Any
 
 import tyro
 
-from retain.cli.options import environment_options
+from retain.cli.options import environment_options, parse
 from retain.core.errors import ConfigError, RetainError
 
 USAGE = """\
@@ -35,8 +35,8 @@ def run(arguments: list[str]) -> None:
     trained = Run(arguments[0])
     settings = trained.config.evaluation
     flag = f"{settings.parameter}s" if settings.parameter else None
-    options: Any = tyro.cli(
-        _options(settings, flag), args=arguments[1:], prog=f"retain evaluate {arguments[0]}"
+    options: Any = parse(
+        _options(settings, flag), arguments[1:], prog=f"retain evaluate {arguments[0]}"
     )
     target: Path | None = options.json
     if target is not None and target.is_dir():

@@ -12,6 +12,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from retain.cli.options import parse
 from retain.core.errors import ConfigError, UnknownNameError
 
 
@@ -28,9 +29,7 @@ class Options:
 
 def run(arguments: list[str]) -> None:
     """Runs the command."""
-    options = tyro.cli(
-        Options, args=arguments, prog="retain info", config=(tyro.conf.FlagCreatePairsOff,)
-    )
+    options = parse(Options, arguments, prog="retain info", config=(tyro.conf.FlagCreatePairsOff,))
     from retain.cli.display import console
 
     name = options.name

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from retain.cli.options import environment_options
+from retain.cli.options import environment_options, parse
 
 if TYPE_CHECKING:
     from retain.training.runs import Run
@@ -65,7 +65,7 @@ class Options:
 
 def run(arguments: list[str]) -> None:
     """Runs the command."""
-    options = tyro.cli(Options, args=arguments, prog="retain inspect")
+    options = parse(Options, arguments, prog="retain inspect")
     from retain import api
     from retain.cli.display import console
     from retain.training.runs import Run

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from retain.cli.options import parse
 from retain.core.config import write_whole
 from retain.core.errors import ConfigError, RunError
 
@@ -86,7 +87,7 @@ class Options:
 
 def run(arguments: list[str]) -> None:
     """Runs the command."""
-    options = tyro.cli(Options, args=arguments, prog="retain plot")
+    options = parse(Options, arguments, prog="retain plot")
     if not options.files:
         raise ConfigError("name run folders or results files to draw from")
     from retain.cli.display import console

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import tyro
 
+from retain.cli.options import parse
+
 
 @dataclasses.dataclass(kw_only=True)
 class Options:
@@ -21,9 +23,9 @@ class Options:
 
 def run(arguments: list[str]) -> None:
     """Runs the command."""
-    options = tyro.cli(
+    options = parse(
         Options,
-        args=arguments,
+        arguments,
         prog="retain resume",
         config=(tyro.conf.PositionalRequiredArgs, tyro.conf.FlagCreatePairsOff),
     )
