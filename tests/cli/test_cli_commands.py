@@ -276,7 +276,7 @@ def test_info(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (run / "results.json").unlink()
     assert "corridor length" not in info(str(run))
     assert "Memory Retention Valve" in info("rate")
-    assert "num_memory_tokens" in info("rate").replace(" ", "_")
+    assert "--model.num-memory-tokens" in info("rate")
     assert '"context_length": 30' in info("tmaze/rate")
     assert "Discrete(4)" in info("retain/TMaze-v0")
     assert "Discrete(2)" in info("CartPole-v1")

@@ -45,7 +45,6 @@ def run(arguments: list[str]) -> None:
         Options, arguments, prog="retain collect", config=(tyro.conf.FlagCreatePairsOff,)
     )
 
-    from retain.cli.display import console
     from retain.cli.info import show_dataset
     from retain.collection import CollectConfig, collect
 
@@ -59,4 +58,4 @@ def run(arguments: list[str]) -> None:
         dataset_id=options.dataset,
     )
     dataset = collect(config, overwrite=options.overwrite)
-    show_dataset(dataset, console)
+    show_dataset(dataset)

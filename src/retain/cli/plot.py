@@ -90,7 +90,7 @@ def run(arguments: list[str]) -> None:
     options = parse(Options, arguments, prog="retain plot")
     if not options.files:
         raise ConfigError("name run folders or results files to draw from")
-    from retain.cli.display import console
+    from retain.cli.display import say
 
     if options.kind in ("table", "csv"):
         text = _table(options)
@@ -98,9 +98,9 @@ def run(arguments: list[str]) -> None:
             print(text)
             return
         write_whole(options.out, text + "\n")
-        console.print(f"written: {options.out}")
+        say(f"written: {options.out}")
         return
-    console.print(f"written: {draw(options)}")
+    say(f"written: {draw(options)}")
 
 
 def draw(options: Options) -> Path:

@@ -30,7 +30,7 @@ def run(arguments: list[str]) -> None:
         config=(tyro.conf.PositionalRequiredArgs, tyro.conf.FlagCreatePairsOff),
     )
     from retain import api
-    from retain.cli.display import TrainingDisplay, console, evaluation_table
+    from retain.cli.display import TrainingDisplay, evaluation_table, show
     from retain.training.runs import Run
 
     stopped = Run(options.run)
@@ -40,4 +40,4 @@ def run(arguments: list[str]) -> None:
         api.resume(stopped, report=display, final_evaluation=not options.no_evaluation)
     results = stopped.results()
     if results["evaluations"]:
-        console.print(evaluation_table(stopped.name, results["evaluations"]))
+        show(evaluation_table(stopped.name, results["evaluations"]))

@@ -34,7 +34,7 @@ def run(arguments: list[str]) -> None:
     options, config = parse(name, rest)
 
     from retain import api
-    from retain.cli.display import TrainingDisplay, console, evaluation_table
+    from retain.cli.display import TrainingDisplay, evaluation_table, say, show
 
     folder = api.RUNS if options.runs is None else options.runs
     with TrainingDisplay(config.recipe, config.train.total, config.train.unit) as display:
@@ -47,8 +47,8 @@ def run(arguments: list[str]) -> None:
         )
     results = trained.results()
     if results["evaluations"]:
-        console.print(evaluation_table(trained.name, results["evaluations"]))
-    console.print(f"run folder: {trained.folder}")
+        show(evaluation_table(trained.name, results["evaluations"]))
+    say(f"run folder: {trained.folder}")
 
 
 def parse(name: str, arguments: list[str]) -> tuple[Any, Any]:
@@ -60,7 +60,7 @@ def parse(name: str, arguments: list[str]) -> tuple[Any, Any]:
     import tyro
 
     function = RECIPES.get(name)
-    options_type, notes, typed_as_pairs = _options(function)
+    options_type, notes, typed_as_pairs = recipe_options(function)
     first = [argument for argument in arguments if argument not in ("-h", "--help")]
     wants_help = len(first) < len(arguments)
     if wants_help:
@@ -98,8 +98,8 @@ def parse(name: str, arguments: list[str]) -> tuple[Any, Any]:
     return options, config
 
 
-def _options(function: Any) -> tuple[type, str, list[str]]:
-    """The command's options and the recipe's arguments, for the parser.
+def recipe_options(function: Any) -> tuple[type, str, list[str]]:
+    """Returns the command's options and the recipe's arguments, for the parser.
 
     Returns:
         A dataclass of them, a text on them, and the names of those that are options of an
