@@ -427,6 +427,7 @@ def test_a_plugin_adds_a_model_and_a_recipe(
 
 def test_as_a_module(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys, "argv", ["retain", "--version"])
+    monkeypatch.setattr(sys, "path", list(sys.path))
     with pytest.raises(SystemExit) as ended:
         runpy.run_module("retain", run_name="__main__")
     assert ended.value.code == 0

@@ -117,8 +117,8 @@ def test_info_knows_a_run_by_its_folder(
     assert "run folder runs/nope does not exist" in capsys.readouterr().err
     assert main(["info", "qqqqqq"]) == 2
     line = capsys.readouterr().err
-    assert "environment 'qqqqqq'; `retain list` lists what there is" in line
-    assert len(line) < 150
+    assert "environment 'qqqqqq'; `retain list` lists what there is; one of your own has to" in line
+    assert len(line) < 250
 
 
 def test_info_imports_the_module_of_an_id(capsys: pytest.CaptureFixture[str]) -> None:

@@ -48,7 +48,9 @@ def test_unknown_names_give_the_nearest(refused: Refused, here: Path) -> None:
     assert "did you mean retain/TMaze-v0" in refused("collect", "retain/TMaze-v1")
     line = refused("collect", "retain/TMaze-v0", "--option", "corridor=3")
     assert "no option 'corridor'; its options: balanced_goals, corridor_length" in line
-    assert "unknown expert for environment 'CartPole-v1'" in refused("collect", "CartPole-v1")
+    line = refused("collect", "CartPole-v1")
+    assert "unknown expert for environment 'CartPole-v1'" in line
+    assert line.endswith("try --policy random")
     line = refused(*train("--data.dataset", "retain/tmaze-expert-v9"))
     assert "no dataset 'retain/tmaze-expert-v9'" in line
     assert "unknown environment 'retain/TMase-v0'" in refused(
@@ -141,6 +143,8 @@ def test_runs_that_are_missing_or_damaged(run: Path, refused: Refused, command: 
     assert "has format 99, this version of retain reads 1" in line
     config.write_text(text.replace('"name": "rate"', '"name": "rat"'))
     assert "unknown model 'rat'; did you mean rate" in refused(command, run)
+    config.write_text(text.replace('"name": "rate"', '"name": "example_gru"'))
+    assert "your own has to be imported first, by --plugin on the command" in refused(command, run)
     config.write_text(text)
     (run / "spaces.json").unlink()
     assert "is not a whole run: it has no spaces.json" in refused(command, run)

@@ -21,6 +21,7 @@ from rich.table import Table
 
 from retain.cli.options import nearest, parse
 from retain.core.errors import ConfigError, RetainError
+from retain.core.registry import IMPORT_YOURS
 
 _REQUIRED = object()
 
@@ -72,9 +73,10 @@ def run(arguments: list[str]) -> None:
         return
     ours = [id for id in gym.registry if id.startswith("retain/")]
     known = [*list_datasets(), *RECIPES.names(), *MODELS.names(), *AGENTS.names(), *ours]
+    near = nearest(name, known)
     raise RetainError(
         f"unknown run folder, dataset, recipe, model, agent or environment '{name}'; "
-        f"{nearest(name, known) or '`retain list` lists what there is'}"
+        f"{near or '`retain list` lists what there is;'} {IMPORT_YOURS}"
     )
 
 
