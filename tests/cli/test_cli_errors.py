@@ -144,7 +144,7 @@ def test_runs_that_are_missing_or_damaged(run: Path, refused: Refused, command: 
     config.write_text(text.replace('"name": "rate"', '"name": "rat"'))
     assert "unknown model 'rat'; did you mean rate" in refused(command, run)
     config.write_text(text.replace('"name": "rate"', '"name": "example_gru"'))
-    assert "your own has to be imported first, by --plugin on the command" in refused(command, run)
+    assert "imported first, by --plugin on the command line" in refused(command, run)
     config.write_text(text)
     (run / "spaces.json").unlink()
     assert "is not a whole run: it has no spaces.json" in refused(command, run)

@@ -104,7 +104,7 @@ def test_errors_are_one_family() -> None:
     assert str(error) == "ray is not installed; run: pip install 'retain[cluster]'"
     assert str(UnknownNameError("model", "x", [])) == "unknown model 'x'; known: none"
     text = str(UnknownNameError("model", "ab", ["abc"], "ask"))
-    assert text == "unknown model 'ab'; did you mean abc? ask"
+    assert text == "unknown model 'ab'; did you mean abc? Ask"
     assert str(UnknownNameError("model", "x", ["abc"], "ask")).endswith("known: abc; ask")
 
 

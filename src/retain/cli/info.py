@@ -73,10 +73,9 @@ def run(arguments: list[str]) -> None:
         return
     ours = [id for id in gym.registry if id.startswith("retain/")]
     known = [*list_datasets(), *RECIPES.names(), *MODELS.names(), *AGENTS.names(), *ours]
-    near = nearest(name, known)
     raise RetainError(
         f"unknown run folder, dataset, recipe, model, agent or environment '{name}'; "
-        f"{near or '`retain list` lists what there is;'} {IMPORT_YOURS}"
+        f"{nearest(name, known) or f'`retain list` lists what there is; {IMPORT_YOURS}'}"
     )
 
 

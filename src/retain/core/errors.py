@@ -31,7 +31,7 @@ class UnknownNameError(RetainError, KeyError):
             f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names) or 'none'}"
         )
         if otherwise:
-            hint += f"{'' if near else ';'} {otherwise}"
+            hint += f" {otherwise[0].upper()}{otherwise[1:]}" if near else f"; {otherwise}"
         super().__init__(f"unknown {kind} '{name}'; {hint}")
 
     def __str__(self) -> str:  # KeyError would print the message's repr
