@@ -74,6 +74,11 @@ def test_unknown_names_give_the_nearest(refused: Refused, here: Path) -> None:
             ["train", "passive_tmaze/dqn", "--modle", "lstm"],
             "unknown option --modle; did you mean --model? `retain train passive_tmaze/dqn --help`",
         ),
+        (
+            ["train", "minari/sequence_policy", "--seed=1", "--datset", "x"],
+            "unknown option --datset; did you mean --dataset?",
+        ),
+        (["train", "minari/sequence_policy", "--seed=1"], "needs --dataset ID"),
         (["train", "tmaze/rate", "--betas=1"], "--betas; did you mean --train.betas?"),
         (
             ["train", "tmaze/rate", "--contxt_length", "3"],

@@ -123,7 +123,7 @@ def _show_run(folder: Path, *, as_json: bool) -> None:
 
 
 def _show_recipe(name: str) -> None:
-    from retain.cli.display import console
+    from retain.cli.display import console, say
     from retain.cli.train import recipe_options
     from retain.core.config import to_dict
     from retain.recipes import RECIPES, recipe
@@ -134,7 +134,7 @@ def _show_recipe(name: str) -> None:
     try:
         config = recipe(name)
     except ConfigError as error:  # it has no defaults without an argument
-        console.print(str(error), markup=False)
+        say(str(error))
     else:
         console.print_json(data=to_dict(config))
 

@@ -56,8 +56,7 @@ def parse(
         _raise_own(ended)
         known = list(field_flags(options) if flags is None else flags)
         what = _one_line(told.getvalue(), known)
-        sign = "" if what.endswith("?") else ";"
-        raise RetainError(f"{what}{sign} `{prog} --help` lists the options") from None
+        raise RetainError(with_help(what, prog)) from None
     sys.stderr.write(told.getvalue())  # warnings
     return found
 
@@ -90,6 +89,29 @@ def nearest(word: str, known: Iterable[str]) -> str:
     near = [name for name in scores if scores[name] >= enough]
     near.sort(key=lambda name: -scores[name])  # of equals, those that come first
     return f"did you mean {' or '.join(near[:3])}?" if near else ""
+
+
+def with_help(what: str, prog: str) -> str:
+    """Returns what is wrong, and which command lists the options."""
+    return f"{what}{'' if what.endswith('?') else ';'} `{prog} --help` lists the options"
+
+
+def unknown_options(words: list[str], flags: Iterable[str]) -> str:
+    """Says which options are unknown and which they may be.
+
+    Args:
+        words: Those that nothing takes; values of the options may be among them.
+        flags: All flags there are.
+    """
+    known = list(flags)
+    typed = [word.split("=")[0] for word in words if word.startswith("--")]
+    if not typed:
+        return f"nothing takes '{' '.join(words)}'"
+    parts = []
+    for flag in typed:
+        asked = nearest(flag.replace("_", "-"), known)
+        parts.append(f"unknown option {flag}{f'; {asked}' if asked else ''}")
+    return "; ".join(parts)
 
 
 def environment_options(texts: tuple[str, ...]) -> dict[str, Any]:
@@ -126,7 +148,7 @@ def _one_line(told: str, flags: list[str]) -> str:
     """
     text = _first_part(told)
     if match := re.match(r"Unrecognized options: (.+)", text):
-        return _unknown(match[1].split(", "), flags)
+        return unknown_options(match[1].split(", "), flags)
     if match := re.match(r"Error parsing (--\S+): (.+)", text):
         reason = match[2]
         for form, meant in NOT_NUMBERS.items():
@@ -160,15 +182,3 @@ def _first_part(told: str) -> str:
     # Where the terminal knows no frames, the title stands above a rule of its own.
     first = parts[0] if framed or len(parts) == 1 else parts[1]
     return " ".join(" ".join(first).split())
-
-
-def _unknown(words: list[str], flags: list[str]) -> str:
-    """Says which flag is unknown and which it may be."""
-    typed = [word.split("=")[0] for word in words if word.startswith("--")]
-    if not typed:
-        return f"nothing takes '{' '.join(words)}'"
-    parts = []
-    for flag in typed:
-        asked = nearest(flag.replace("_", "-"), flags)
-        parts.append(f"unknown option {flag}{f'; {asked}' if asked else ''}")
-    return "; ".join(parts)

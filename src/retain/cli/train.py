@@ -9,7 +9,7 @@ import typing
 from pathlib import Path
 from typing import Any
 
-from retain.cli.options import environment_options, field_flags
+from retain.cli.options import environment_options, field_flags, unknown_options, with_help
 from retain.cli.options import parse as read
 from retain.core.errors import ConfigError, RetainError
 from retain.recipes import ARGUMENTS, RECIPES, recipe
@@ -83,6 +83,7 @@ def parse(name: str, arguments: list[str]) -> tuple[Any, Any]:
     except ConfigError as error:
         missing = re.search(r"--[\w-]+(?= [A-Z]+\b)", str(error))
         if not wants_help or missing is None:
+            _check_flags(rest, arguments_flags, typed)
             raise
         print(f"the fields of the configuration are shown once {missing[0]} is given")
         raise SystemExit(0) from None
@@ -96,6 +97,23 @@ def parse(name: str, arguments: list[str]) -> tuple[Any, Any]:
         config=(tyro.conf.AvoidSubcommands,),
     )
     return options, config
+
+
+def _check_flags(words: list[str], known: list[str], typed: str) -> None:
+    """Checks what is left for the fields, where a recipe cannot be made without an argument.
+
+    Of the fields, only the names of those that all runs have are known then.
+
+    Raises:
+        RetainError: If an option can be neither an argument nor a field: a slip, most likely.
+    """
+    from retain.training.config import OnlineRunConfig, RunConfig
+
+    fields = {f"--{f.name}" for c in (RunConfig, OnlineRunConfig) for f in dataclasses.fields(c)}
+    flags = [word.split("=")[0] for word in words if word.startswith("--")]
+    slips = [flag for flag in flags if "." not in flag and flag not in fields]
+    if slips:
+        raise RetainError(with_help(unknown_options(slips, known), typed))
 
 
 def recipe_options(function: Any) -> tuple[type, str, list[str]]:
