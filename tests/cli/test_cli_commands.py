@@ -276,7 +276,7 @@ def test_info(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (run / "results.json").unlink()
     assert "corridor length" not in info(str(run))
     assert "Memory Retention Valve" in info("rate")
-    assert "num_memory_tokens" in info("rate").replace(" ", "_")
+    assert "--model.num-memory-tokens" in info("rate")
     assert '"context_length": 30' in info("tmaze/rate")
     assert "Discrete(4)" in info("retain/TMaze-v0")
     assert "Discrete(2)" in info("CartPole-v1")
@@ -360,6 +360,34 @@ def test_every_argument_of_a_recipe_is_explained(capsys: pytest.CaptureFixture[s
     assert re.search(r"--model.num-memory-tokens INT.*?\(default: 5\)", output, re.DOTALL)
 
 
+@pytest.mark.parametrize(
+    ("command", "missing"),
+    [
+        (["minari/sequence_policy"], "--dataset"),
+        (["gymnasium/a2c", "--env", "retain/TMaze-v0"], "--steps"),
+    ],
+)
+def test_help_without_what_the_fields_follow_from(
+    command: list[str], missing: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["train", *command, "--help"])
+    assert ended.value.code == 0
+    output = capsys.readouterr().out
+    assert f"  {missing} " in output
+    assert f"the fields of the configuration are shown once {missing} is given" in output
+
+
+def test_help_says_what_a_run_is_named_by(capsys: pytest.CaptureFixture[str]) -> None:
+    for name, parts in (
+        ("tmaze/rate", "recipe and seed"),
+        ("passive_tmaze/dqn", "recipe, numbers of the task, model, seed"),
+    ):
+        with pytest.raises(SystemExit):
+            main(["train", name, "--help"])
+        assert f"name of the run folder (default: {parts})" in capsys.readouterr().out
+
+
 def test_help_of_the_whole(capsys: pytest.CaptureFixture[str]) -> None:
     for typed in ([], ["--help"], ["-h"], ["help"]):
         assert main(typed) == 0
@@ -399,6 +427,7 @@ def test_a_plugin_adds_a_model_and_a_recipe(
 
 def test_as_a_module(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys, "argv", ["retain", "--version"])
+    monkeypatch.setattr(sys, "path", list(sys.path))
     with pytest.raises(SystemExit) as ended:
         runpy.run_module("retain", run_name="__main__")
     assert ended.value.code == 0

@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from retain.cli import options
 from retain.cli.main import main
 from retain.collection import CollectConfig, collect
 from retain.recipes import RECIPES
@@ -48,7 +49,9 @@ def test_unknown_names_give_the_nearest(refused: Refused, here: Path) -> None:
     assert "did you mean retain/TMaze-v0" in refused("collect", "retain/TMaze-v1")
     line = refused("collect", "retain/TMaze-v0", "--option", "corridor=3")
     assert "no option 'corridor'; its options: balanced_goals, corridor_length" in line
-    assert "unknown expert for environment 'CartPole-v1'" in refused("collect", "CartPole-v1")
+    line = refused("collect", "CartPole-v1")
+    assert "unknown expert for environment 'CartPole-v1'" in line
+    assert line.endswith("try --policy random")
     line = refused(*train("--data.dataset", "retain/tmaze-expert-v9"))
     assert "no dataset 'retain/tmaze-expert-v9'" in line
     assert "unknown environment 'retain/TMase-v0'" in refused(
@@ -58,28 +61,68 @@ def test_unknown_names_give_the_nearest(refused: Refused, here: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "near"),
+    ("arguments", "line"),
     [
-        (["train", "tmaze/rate", "--train.updaets", "3"], "--train.updates"),
-        (["train", "tmaze/rate", "--model.valve.knd", "gru"], "--model.valve.kind"),
-        (["train", "tmaze/rate", "--model.valve.kind", "grue"], "gru"),
-        (["train", "tmaze/rate", "--train.updates", "many"], "--train.updates"),
-        (["evaluate", "{run}", "--corridor-length", "3"], "--corridor-lengths"),
-        (["plot", "sucess", "x"], "success"),
-        (["list", "recipe"], "recipes"),
-        (["collect"], "STR"),
+        (
+            ["train", "tmaze/rate", "--train.updaets", "3"],
+            "unknown option --train.updaets; did you mean --train.updates?",
+        ),
+        (
+            ["train", "tmaze/rate", "--model.vlave.kind", "gru"],
+            "unknown option --model.vlave.kind; did you mean --model.valve.kind?",
+        ),
+        (
+            ["train", "passive_tmaze/dqn", "--modle", "lstm"],
+            "unknown option --modle; did you mean --model? `retain train passive_tmaze/dqn --help`",
+        ),
+        (
+            ["train", "minari/sequence_policy", "--seed=1", "--datset", "x"],
+            "unknown option --datset; did you mean --dataset?",
+        ),
+        (["train", "minari/sequence_policy", "--seed=1"], "needs --dataset ID"),
+        (["train", "tmaze/rate", "--betas=1"], "--betas; did you mean --train.betas?"),
+        (
+            ["train", "tmaze/rate", "--contxt_length", "3"],
+            "did you mean --context-length or --model.context-length?",
+        ),
+        (["train", "tmaze/rate", "--zzz", "3"], "unknown option --zzz; `retain train tmaze/rate"),
+        (["train", "tmaze/rate", "stray"], "nothing takes 'stray'; `retain train"),
+        (["train", "tmaze/rate", "--seed", "1.5"], "--seed: '1.5' is not a whole number; `retain"),
+        (["train", "tmaze/rate", "--train.learning-rate", "x"], "-rate: 'x' is not a number"),
+        (["train", "tmaze/rate", "--context-length"], "--context-length needs a value"),
+        (["train", "tmaze/rate", "--train.betas", "1"], "--train.betas needs 2 values"),
+        (
+            ["train", "tmaze/rate", "--model.valve.kind", "grue"],
+            "--model.valve.kind: 'grue' is none of cross_attention, cross_attention_reversed, gate",
+        ),
+        (["evaluate", "{run}", "--corridor-length", "3"], "did you mean --corridor-lengths?"),
+        (["inspect", "{run}", "--epsodes", "3"], "did you mean --episodes?"),
+        (["plot", "sucess", "x"], "did you mean success? `retain plot --help` lists the options"),
+        (["list", "recipe"], "did you mean recipes?"),
+        (["info", "rate", "--jsn"], "did you mean --json?"),
+        (["demo", "--sed", "3"], "did you mean --seed?"),
+        (["collect", "CartPole-v1", "--polcy", "random"], "did you mean --policy?"),
+        (["collect"], "STR is missing: Gymnasium id of the environment; `retain collect --help`"),
+        (["resume"], "PATH is missing: The run's folder"),
     ],
 )
-def test_bad_flags_are_told_by_the_parser(
-    run: Path, arguments: list[str], near: str, capsys: pytest.CaptureFixture[str]
+def test_bad_options_are_told_in_one_line(
+    run: Path, arguments: list[str], line: str, refused: Refused
 ) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main([argument.format(run=run) for argument in arguments])
-    assert ended.value.code == 2
-    output = capsys.readouterr()
-    assert near in output.err
-    assert "Traceback" not in output.err
+    assert line in refused(*[argument.format(run=run) for argument in arguments])
     assert [path.name for path in Path().iterdir()] == ["copy"]
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "\x1b[31m╭─ Trouble ─╮\x1b[0m\n│ Nobody │\n│ knows. │\n│ ────── │\n│ help │\n╰────╯",
+        " Trouble\n -------\n  Nobody\n  knows.\n  ------\n  help\n",
+        "Nobody knows.\n",
+    ],
+)
+def test_other_words_of_the_parser_are_quoted(told: str) -> None:
+    assert options._one_line(told, []) == "Nobody knows"
 
 
 def test_what_must_come_first(refused: Refused) -> None:
@@ -106,6 +149,8 @@ def test_runs_that_are_missing_or_damaged(run: Path, refused: Refused, command: 
     assert "has format 99, this version of retain reads 1" in line
     config.write_text(text.replace('"name": "rate"', '"name": "rat"'))
     assert "unknown model 'rat'; did you mean rate" in refused(command, run)
+    config.write_text(text.replace('"name": "rate"', '"name": "example_gru"'))
+    assert "imported first, by --plugin on the command line" in refused(command, run)
     config.write_text(text)
     (run / "spaces.json").unlink()
     assert "is not a whole run: it has no spaces.json" in refused(command, run)

@@ -44,6 +44,30 @@ def test_an_unknown_command_in_a_process_of_its_own() -> None:
     assert done.stdout == ""
 
 
+def test_modules_of_the_current_folder_are_found(tmp_path: Path) -> None:
+    program = tmp_path / "bin" / "retain"  # as pip makes it
+    program.parent.mkdir()
+    program.write_text("import sys\nfrom retain.cli.main import main\nsys.exit(main())\n")
+    here = tmp_path / "here"
+    here.mkdir()
+    (here / "mine.py").write_text(
+        "import gymnasium\n"
+        "gymnasium.register('mine/Pole-v0', 'gymnasium.envs.classic_control:CartPoleEnv')\n"
+    )
+    (here / "json.py").write_text("raise ImportError('the wrong json')\n")
+    for words in (["info", "mine:mine/Pole-v0"], ["--plugin", "mine", "info", "mine/Pole-v0"]):
+        done = subprocess.run(
+            [sys.executable, str(program), *words],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PATIENCE,
+            cwd=here,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "environment mine/Pole-v0" in done.stdout or "mine:mine/Pole-v0" in done.stdout
+
+
 def test_a_reader_that_goes_away() -> None:
     done = subprocess.run(
         f"{' '.join(PROGRAM)} info tmaze/rate | head -1; exit ${{PIPESTATUS[0]}}",

@@ -16,6 +16,7 @@ import pytest
 import tyro
 
 from retain import collection
+from retain.core.errors import RetainError
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
@@ -120,7 +121,7 @@ def test_command_parses(line: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_wrong_command_would_be_noticed() -> None:
     for line in ("train tmaze/rate --model.vlave.kind gru", "plot pie runs/x", "list --run x"):
-        with pytest.raises(SystemExit):
+        with pytest.raises((SystemExit, RetainError)):
             parse(line.split())
     assert len(RETAIN) > 80
 

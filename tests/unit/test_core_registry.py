@@ -51,6 +51,18 @@ def test_entries_are_found_in_the_package_when_asked(things: Registry[type]) -> 
     assert "gamma" not in things
 
 
+def test_a_configuration_names_an_entry(things: Registry[type]) -> None:
+    class Named:
+        registered_name = "alpha"
+
+    class Unnamed:
+        registered_name = ""
+
+    assert things.of(Named()) is things.get("alpha")
+    with pytest.raises(ConfigError, match="Unnamed has no registered_name; give the class the na"):
+        things.of(Unnamed())
+
+
 def test_unknown_names_get_the_nearest(things: Registry[type]) -> None:
     with pytest.raises(UnknownNameError) as caught:
         things.get("alpah")
@@ -91,6 +103,9 @@ def test_errors_are_one_family() -> None:
     assert isinstance(error, ImportError)
     assert str(error) == "ray is not installed; run: pip install 'retain[cluster]'"
     assert str(UnknownNameError("model", "x", [])) == "unknown model 'x'; known: none"
+    text = str(UnknownNameError("model", "ab", ["abc"], "ask"))
+    assert text == "unknown model 'ab'; did you mean abc? Ask"
+    assert str(UnknownNameError("model", "x", ["abc"], "ask")).endswith("known: abc; ask")
 
 
 def test_streams_of_a_seed() -> None:

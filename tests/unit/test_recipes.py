@@ -63,6 +63,14 @@ def test_long_corridors_are_learned_from_short_ones() -> None:
     assert (fixed.curriculum_from, fixed.memory_cost_start) == (None, 0.0)
 
 
+@pytest.mark.parametrize("name", ["tmaze/rate", "tmaze/gtrxl", "tmaze_items/rate-plain"])
+@pytest.mark.parametrize("value", [0, -3])
+def test_sizes_that_were_given_are_the_ones_refused(name: str, value: int) -> None:
+    for argument in ("context_length", "num_segments"):
+        with pytest.raises(ConfigError, match=f"^{argument} must be at least 1, not {value}$"):
+            recipe(name, **{argument: value})
+
+
 def test_long_windows_have_two_layers() -> None:
     for length, layers in ((90, 1), (150, 2)):
         model = recipe("tmaze/decision_transformer", context_length=length).model

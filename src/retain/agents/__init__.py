@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from retain.core.registry import Registry
+from retain.core.registry import IMPORT_YOURS, Registry
 
 if TYPE_CHECKING:
     from retain.agents.policy import Policy
 
-AGENTS: Registry[type[Policy]] = Registry("agent", __name__)
+AGENTS: Registry[type[Policy]] = Registry("agent", __name__, IMPORT_YOURS)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from retain.cli.options import environment_options
+from retain.cli.options import environment_options, parse
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -41,11 +41,10 @@ class Options:
 
 def run(arguments: list[str]) -> None:
     """Runs the command."""
-    options = tyro.cli(
-        Options, args=arguments, prog="retain collect", config=(tyro.conf.FlagCreatePairsOff,)
+    options = parse(
+        Options, arguments, prog="retain collect", config=(tyro.conf.FlagCreatePairsOff,)
     )
 
-    from retain.cli.display import console
     from retain.cli.info import show_dataset
     from retain.collection import CollectConfig, collect
 
@@ -59,4 +58,4 @@ def run(arguments: list[str]) -> None:
         dataset_id=options.dataset,
     )
     dataset = collect(config, overwrite=options.overwrite)
-    show_dataset(dataset, console)
+    show_dataset(dataset)

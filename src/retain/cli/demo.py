@@ -7,8 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import tyro
-
+from retain.cli.options import parse
 from retain.core.config import dump_json
 from retain.core.errors import ConfigError, RunError
 from retain.recipes.tmaze import DEMO, LENGTHS
@@ -46,14 +45,14 @@ class Options:
 
 def run(arguments: list[str]) -> None:
     """Runs the command."""
-    options = tyro.cli(Options, args=arguments, prog="retain demo")
+    options = parse(Options, arguments, prog="retain demo")
     if not options.lengths or options.episodes < 1:
         raise ConfigError("the demo needs at least one of --lengths and one of --episodes")
     if options.far is not None and options.far <= max(options.lengths):
         raise ConfigError(
             f"--far {options.far} must be longer than the other --lengths, or None for no such walk"
         )
-    from retain.cli.display import console
+    from retain.cli.display import console, say
 
     began = time.perf_counter()
     console.print(
@@ -63,14 +62,14 @@ def run(arguments: list[str]) -> None:
     )
     records = {name: _one(name, recipe, options) for name, recipe in DEMO.items()}
     figure = _report(options, records)
-    console.print(f"\nresults: {options.out / 'results.json'}\nfigure:  {figure}")
-    console.print(f"done in {(time.perf_counter() - began) / 60:.1f} minutes")
+    say(f"\nresults: {options.out / 'results.json'}\nfigure:  {figure}")
+    say(f"done in {(time.perf_counter() - began) / 60:.1f} minutes")
 
 
 def _one(name: str, recipe_name: str, options: Options) -> list[dict[str, Any]]:
     """Trains and evaluates one model, or picks up where an earlier call stopped."""
     from retain import api
-    from retain.cli.display import TrainingDisplay, console
+    from retain.cli.display import TrainingDisplay, say
     from retain.recipes import recipe
     from retain.training.config import RunConfig
     from retain.training.runs import Run
@@ -102,12 +101,12 @@ def _one(name: str, recipe_name: str, options: Options) -> list[dict[str, Any]]:
     records: list[dict[str, Any]] = []
     for length, episodes in walks:
         if length == options.far and records[-1]["mean"] < LOST:
-            console.print(f"{name}  has lost the hint and is not sent further")
+            say(f"{name}  has lost the hint and is not sent further")
             break
         record = done.get((length, episodes))
         if record is None:
             record = api.evaluate(run, values=[length], episodes=episodes, lookahead=LOOKAHEAD)[0]
-            console.print(
+            say(
                 f"{name}  corridor of {length}: success {record['mean']:.2f}  "
                 f"({record['seconds']:.0f} s)"
             )
@@ -119,7 +118,7 @@ def _report(options: Options, records: dict[str, list[dict[str, Any]]]) -> Path:
     """Prints the table, writes ``results.json`` and draws the figure."""
     from rich.table import Table
 
-    from retain.cli.display import console
+    from retain.cli.display import console, show
     from retain.core.provenance import provenance
     from retain.report.plots import success_vs_length
     from retain.report.results import load_results
@@ -143,7 +142,7 @@ def _report(options: Options, records: dict[str, list[dict[str, Any]]]) -> Path:
         for name, evaluations in records.items()
     }
     console.print()
-    console.print(table)
+    show(table)
     dump_json(options.out / "results.json", {"models": models, "provenance": provenance()})
     results = load_results([options.out / name for name in records])
     for result in results:

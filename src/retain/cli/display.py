@@ -21,6 +21,17 @@ from rich.table import Table
 console = Console(highlight=False)
 
 
+def say(text: str) -> None:
+    """Prints text whose lines stay whole in files and job logs, for other programs to find."""
+    console.print(text, soft_wrap=True, markup=False)
+
+
+def show(table: Table) -> None:
+    """Prints a table; in files and job logs it is as wide as what it says."""
+    wide = console if console.is_terminal else Console(highlight=False, width=10_000)
+    wide.print(table)
+
+
 class TrainingDisplay:
     """Shows training as it goes: a bar in a terminal, a line now and then elsewhere.
 
@@ -36,7 +47,7 @@ class TrainingDisplay:
         self.unit = unit
         self._last_line = 0.0
         self._last: tuple[int, float] | None = None
-        self._speed = 0.0
+        self._speed: float | None = None  # until two steps are known
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("[bold]{task.description}"),
@@ -67,7 +78,7 @@ class TrainingDisplay:
         evaluations = {k.removeprefix("eval/"): v for k, v in metrics.items() if "eval/" in k}
         if evaluations:
             values = "  ".join(f"{name} {value:.2f}" for name, value in evaluations.items())
-            console.print(f"{self.title}  {self.unit} {done:,}: {values}")
+            say(f"{self.title}  {self.unit} {done:,}: {values}")
             return
         now = time.monotonic()
         if self._last is not None and now > self._last[1]:
@@ -80,14 +91,15 @@ class TrainingDisplay:
         text = "  ".join(parts[:2])
         speed = self._speed
         if console.is_terminal:
-            self._progress.update(self._task, completed=done, speed=f"{speed:,.1f}/s", loss=text)
+            shown_speed = "" if speed is None else f"{speed:,.1f}/s"
+            self._progress.update(self._task, completed=done, speed=shown_speed, loss=text)
         elif now - self._last_line > 15 or done >= self.total:
             self._last_line = now
-            left = (self.total - done) / speed if speed else 0.0
-            console.print(
-                f"{self.title}  {self.unit} {done:,}/{self.total:,}  {text}  "
-                f"{speed:,.1f} {self.unit}s/s  {left:.0f} s left"
-            )
+            line = [f"{self.title}  {self.unit} {done:,}/{self.total:,}", text]
+            if speed:
+                left = (self.total - done) / speed
+                line += [f"{speed:,.1f} {self.unit}s/s", f"{left:.0f} s left"]
+            say("  ".join(part for part in line if part))
 
 
 def evaluation_table(title: str, records: list[dict[str, Any]]) -> Table:
@@ -96,6 +108,7 @@ def evaluation_table(title: str, records: list[dict[str, Any]]) -> Table:
 
     parameter = (records[0]["parameter"] or "environment").replace("_", " ")
     table = Table(title=title, title_justify="left", title_style="bold")
+    labels = [str(r["value"] if r["parameter"] else r["environment"]) for r in records]
     table.add_column(parameter, justify="right")
     differing = _differing_options(records)
     if differing:
@@ -107,11 +120,12 @@ def evaluation_table(title: str, records: list[dict[str, Any]]) -> Table:
         table.add_column("return", justify="right")
     for name in ("mean length", "episodes", "steps/s"):
         table.add_column(name, justify="right")
-    for record in records:
-        label = record["value"] if record["parameter"] else record["environment"]
+    for column in table.columns:  # names of environments often differ at their ends alone
+        column.overflow = "fold"
+    for label, record in zip(labels, records, strict=True):
         steps = sum(record["lengths"])
         table.add_row(
-            str(label),
+            label,
             *([options_text(record["kwargs"], differing)] if differing else []),
             with_error(record["mean"], record["stderr"]),
             *([_mean_return(record)] if also_return else []),

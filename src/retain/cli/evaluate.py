@@ -8,7 +8,7 @@ from typing import Any
 
 import tyro
 
-from retain.cli.options import environment_options
+from retain.cli.options import environment_options, parse
 from retain.core.errors import ConfigError, RetainError
 
 USAGE = """\
@@ -27,7 +27,7 @@ def run(arguments: list[str]) -> None:
     if arguments[0].startswith("-"):
         raise RetainError("the run comes first: retain evaluate RUN [options]")
     from retain import api
-    from retain.cli.display import console, evaluation_table
+    from retain.cli.display import evaluation_table, say, show
     from retain.core.config import dump_json
     from retain.training.parallel import limit_threads
     from retain.training.runs import Run
@@ -35,8 +35,8 @@ def run(arguments: list[str]) -> None:
     trained = Run(arguments[0])
     settings = trained.config.evaluation
     flag = f"{settings.parameter}s" if settings.parameter else None
-    options: Any = tyro.cli(
-        _options(settings, flag), args=arguments[1:], prog=f"retain evaluate {arguments[0]}"
+    options: Any = parse(
+        _options(settings, flag), arguments[1:], prog=f"retain evaluate {arguments[0]}"
     )
     target: Path | None = options.json
     if target is not None and target.is_dir():
@@ -56,10 +56,10 @@ def run(arguments: list[str]) -> None:
         device=options.device,
         greedy=options.greedy,
     )
-    console.print(evaluation_table(trained.name, records))
+    show(evaluation_table(trained.name, records))
     if target is not None:
         dump_json(target, {**trained.results(), "evaluations": records})
-        console.print(f"written: {target}")
+        say(f"written: {target}")
 
 
 def _options(settings: Any, flag: str | None) -> type:

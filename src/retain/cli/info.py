@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import inspect
+import itertools
 import json
+import re
+import textwrap
+import types
+import typing
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
-from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from retain.core.errors import ConfigError, UnknownNameError
+from retain.cli.options import nearest, parse
+from retain.core.errors import ConfigError, RetainError
+from retain.core.registry import IMPORT_YOURS
+
+_REQUIRED = object()
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -28,60 +39,60 @@ class Options:
 
 def run(arguments: list[str]) -> None:
     """Runs the command."""
-    options = tyro.cli(
-        Options, args=arguments, prog="retain info", config=(tyro.conf.FlagCreatePairsOff,)
-    )
-    from retain.cli.display import console
-
+    options = parse(Options, arguments, prog="retain info", config=(tyro.conf.FlagCreatePairsOff,))
     name = options.name
-    if Path(name).is_dir():
-        _show_run(Path(name), console, as_json=options.json)
+    if Path(name).is_dir() or name.startswith(("runs/", "./", "../", "/")):
+        _show_run(Path(name), as_json=options.json)
         return
     from retain.data.store import list_datasets
     from retain.recipes import RECIPES
 
     if name in list_datasets():
-        show_dataset(name, console, as_json=options.json)
+        show_dataset(name, as_json=options.json)
         return
     if name in RECIPES:
-        _show_recipe(name, console)
+        _show_recipe(name)
         return
     from retain.models import MODELS
 
     if name in MODELS:
-        _show_part(MODELS.get(name), name, console)
+        _show_part(MODELS.get(name), name, "--model.")
         return
     from retain.agents import AGENTS
 
     if name in AGENTS:
-        _show_part(AGENTS.get(name), name, console)
+        _show_part(AGENTS.get(name), name, "--agent.")
         return
     import gymnasium as gym
 
     import retain.envs
 
     _ = retain.envs  # imported for what it registers
-    if name in gym.registry:
-        _show_environment(name, console)
+    if name in gym.registry or ":" in name:
+        _show_environment(name)
         return
     ours = [id for id in gym.registry if id.startswith("retain/")]
     known = [*list_datasets(), *RECIPES.names(), *MODELS.names(), *AGENTS.names(), *ours]
-    raise UnknownNameError("run folder, dataset, recipe, model, agent or environment", name, known)
+    raise RetainError(
+        f"unknown run folder, dataset, recipe, model, agent or environment '{name}'; "
+        f"{nearest(name, known) or f'`retain list` lists what there is; {IMPORT_YOURS}'}"
+    )
 
 
-def show_dataset(name: str, console: Console, *, as_json: bool = False) -> None:
+def show_dataset(name: str, *, as_json: bool = False) -> None:
     """Prints what a dataset holds."""
+    from retain.cli.display import show
     from retain.data.store import dataset_info
 
     info = dataset_info(name).as_dict()
     if as_json:
         print(json.dumps(info, indent=2))
     else:
-        console.print(_table(f"dataset {name}", info))
+        show(_table(f"dataset {name}", info))
 
 
-def _show_run(folder: Path, console: Console, *, as_json: bool) -> None:
-    from retain.cli.display import evaluation_table
+def _show_run(folder: Path, *, as_json: bool) -> None:
+    from retain.cli.display import evaluation_table, show
     from retain.training.runs import Run
 
     run = Run(folder)
@@ -106,33 +117,44 @@ def _show_run(folder: Path, console: Console, *, as_json: bool) -> None:
             if value is not None and not isinstance(value, list)
         },
     }  # fmt: skip
-    console.print(_table(f"run {folder}", facts))
+    show(_table(f"run {folder}", facts))
     if results["evaluations"]:
-        console.print(evaluation_table("evaluations", results["evaluations"]))
+        show(evaluation_table("evaluations", results["evaluations"]))
 
 
-def _show_recipe(name: str, console: Console) -> None:
+def _show_recipe(name: str) -> None:
+    from retain.cli.display import console, say
+    from retain.cli.train import recipe_options
     from retain.core.config import to_dict
     from retain.recipes import RECIPES, recipe
 
-    console.print(f"[bold]{name}[/bold]: {inspect.getdoc(RECIPES.get(name))}")
+    function = RECIPES.get(name)
+    _say_document(inspect.getdoc(function), name)
+    print(f"\n{recipe_options(function)[1]}\n")
     try:
         config = recipe(name)
     except ConfigError as error:  # it has no defaults without an argument
-        console.print(str(error))
+        say(str(error))
     else:
         console.print_json(data=to_dict(config))
 
 
-def _show_part(part: Any, name: str, console: Console) -> None:
+def _show_part(part: Any, name: str, above: str) -> None:
     """Prints what a model or an agent is, and its settings."""
-    module = inspect.getmodule(part)
-    console.print(f"[bold]{name}[/bold]: {inspect.getdoc(module)}\n")
-    fields = {f.name: f"{f.type} = {_default(f)}" for f in dataclasses.fields(part.Config)}
-    console.print(_table(f"{part.Config.__name__}", fields))
+    from retain.cli.display import console
+
+    _say_document(inspect.getdoc(inspect.getmodule(part)), name)
+    console.print(f"\n{part.Config.__name__}, as flags of `retain train`:")
+    table = Table.grid(padding=(0, 2))  # texts wrap within their column
+    table.add_column(no_wrap=True, style="cyan")
+    table.add_column(overflow="fold")
+    for flag, text in _fields(part.Config, above):
+        table.add_row(f"  {flag}", escape(text))
+    console.print(table)
 
 
-def _show_environment(name: str, console: Console) -> None:
+def _show_environment(name: str) -> None:
+    from retain.cli.display import console
     from retain.envs import make
 
     env = make(name)
@@ -144,14 +166,107 @@ def _show_environment(name: str, console: Console) -> None:
     console.print(_table(f"environment {name}", facts))
     doc = inspect.getdoc(inspect.getmodule(type(env.unwrapped)))
     if doc:
-        console.print(f"\n{doc}", markup=False)
+        print()
+        _say_document(doc)
+
+
+def _say_document(doc: str | None, name: str = "") -> None:
+    """Prints a docstring, after a name if there is one, with lines as long as the terminal's."""
+    from retain.cli.display import console
+
+    before = f"{name}: " if name else ""
+    text = reflow(before + (doc or ""), console.width)
+    bold = f"[bold]{escape(name)}[/bold]"
+    console.print(bold + escape(text.removeprefix(name)), soft_wrap=True)
+
+
+def reflow(doc: str, width: int) -> str:
+    """Returns a docstring with its paragraphs and the items of its lists filled anew.
+
+    Lines that are set in, such as formulas, stay lines of their own; a line that begins where the
+    text of the item above it does goes on with that.
+    """
+    items: list[tuple[int, str]] = []  # where its text begins, and the text
+    for line in doc.splitlines():
+        indent = len(line) - len(line.lstrip())
+        if items and line.strip() and items[-1][1] and indent == items[-1][0]:
+            items[-1] = indent, f"{items[-1][1]} {line.strip()}"
+            continue
+        listed = re.match(r" *[-*] +|( +)\S+(?: \S+)*?  +", line)
+        # A formula's column is none that text goes on in.
+        begins = listed.end() if listed else indent if indent == 0 else -1
+        items.append((begins, line))
+    lines = []
+    for begins, text in items:
+        indent = len(text) - len(text.lstrip())
+        after = " " * (begins if 0 <= begins <= 24 else indent + 2)
+        lines += textwrap.wrap(
+            text, max(width, 40), subsequent_indent=after, break_on_hyphens=False
+        ) or [""]
+    return "\n".join(lines)
+
+
+def _fields(config: Any, above: str) -> Iterator[tuple[str, str]]:
+    """Yields the fields of a configuration, as they are typed, each with what it means."""
+    config_class = config if isinstance(config, type) else type(config)
+    texts = _field_texts(config_class)
+    try:
+        hints = typing.get_type_hints(config_class)
+    except NameError:  # an annotation that only type checkers can read
+        hints = {}
+    for field in dataclasses.fields(config_class):
+        value = _default(field) if config_class is config else getattr(config, field.name)
+        flag = above + field.name.replace("_", "-")
+        if dataclasses.is_dataclass(value):
+            yield from _fields(value, f"{flag}.")
+            continue
+        kind = _kind(hints.get(field.name, field.type))
+        facts = f"({kind}; {'required' if value is _REQUIRED else f'default {value}'})"
+        yield flag, f"{texts.get(field.name, '')} {facts}".strip()
+
+
+def _field_texts(config_class: type) -> dict[str, str]:
+    """The first sentences of the texts beneath a dataclass's fields, and beneath those inherited.
+
+    They are read from the source, since Python keeps no text of a field.
+    """
+    found = {}
+    for base in reversed(config_class.__mro__):
+        if not dataclasses.is_dataclass(base):
+            continue
+        try:
+            tree = ast.parse(textwrap.dedent(inspect.getsource(base)))
+        except (OSError, TypeError):  # made without a file
+            continue
+        assert isinstance(tree.body[0], ast.ClassDef)
+        for field, below in itertools.pairwise(tree.body[0].body):
+            if (
+                isinstance(field, ast.AnnAssign)
+                and isinstance(field.target, ast.Name)
+                and isinstance(below, ast.Expr)
+                and isinstance(below.value, ast.Constant)
+            ):
+                text = " ".join(str(below.value.value).split())
+                found[field.target.id] = re.split(r"(?<=\.) ", text)[0]
+    return found
+
+
+def _kind(hint: Any) -> str:
+    """What a field can be, in a few words."""
+    if typing.get_origin(hint) is Literal:
+        return ", ".join(map(str, typing.get_args(hint)))
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return " or ".join(map(_kind, typing.get_args(hint)))
+    if hint is type(None):
+        return "None"
+    return hint.__name__ if isinstance(hint, type) else str(hint).removeprefix("typing.")
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:
     if field.default is not dataclasses.MISSING:
         return field.default
     factory = field.default_factory
-    return factory() if factory is not dataclasses.MISSING else "required"
+    return factory() if factory is not dataclasses.MISSING else _REQUIRED
 
 
 def _table(title: str, facts: dict[str, Any]) -> Table:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from retain.cli.options import environment_options
+from retain.cli.options import environment_options, parse
 from retain.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -66,9 +66,9 @@ class Options:
 
 def run(arguments: list[str]) -> None:
     """Runs the command."""
-    options = tyro.cli(Options, args=arguments, prog="retain inspect")
+    options = parse(Options, arguments, prog="retain inspect")
     from retain import api
-    from retain.cli.display import console
+    from retain.cli.display import console, say, show
     from retain.training.runs import Run
 
     trained = Run(options.run)
@@ -93,13 +93,13 @@ def run(arguments: list[str]) -> None:
         greedy=options.greedy,
         output=folder,
     )
-    console.print(_table(trained.name, record))
+    show(_table(trained.name, record))
     for line in _notes(record):
         console.print(line)
     console.print(f"[bold]{record['verdict']}[/bold]")
     if options.certify:
         _certify(options, trained, folder)
-    console.print(f"written: {folder}: inspection.json, inspection.npz, {_list(record['figures'])}")
+    say(f"written: {folder}: inspection.json, inspection.npz, {_list(record['figures'])}")
 
 
 def _certify(options: Options, trained: Run, folder: Path) -> None:

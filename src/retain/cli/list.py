@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 import tyro
 
+from retain.cli.options import parse
+
 What = Literal["all", "recipes", "models", "agents", "environments", "datasets", "runs"]
 
 
@@ -24,7 +26,7 @@ class Options:
 
 def run(arguments: list[str]) -> None:
     """Runs the command."""
-    options = tyro.cli(Options, args=arguments, prog="retain list")
+    options = parse(Options, arguments, prog="retain list")
     from rich.table import Table
 
     from retain.cli.display import console

@@ -53,6 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0, 2 for input that cannot be used, 130 when interrupted.
     """
     typed = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments is None:
+        _find_modules_here()
     try:
         return _dispatch(typed)
     except RetainError as error:
@@ -66,6 +68,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has gone, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _find_modules_here() -> None:
+    """Lets `--plugin MODULE` and `module:id` find modules in the current folder.
+
+    `python -m` does that, but a program that pip made does not. Here the folder comes last: a
+    file in it that is called as a module of another package must not stand in for that.
+    """
+    if not sys.flags.safe_path and "" not in sys.path:
+        sys.path.append("")
 
 
 def _import_plugins(typed: list[str]) -> list[str]:

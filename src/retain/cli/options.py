@@ -1,11 +1,117 @@
-"""Options that several commands read alike."""
+"""Options: the words of a command read, and what is wrong with them said in one line."""
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import difflib
+import io
 import json
+import re
+import sys
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from retain.core.errors import ConfigError
+import tyro
+
+from retain.core.errors import ConfigError, RetainError
+
+#: What Python says of a text that is not a number, and what is meant.
+NOT_NUMBERS = {
+    r"invalid literal for int\(\) with base 10: (.+)": r"\1 is not a whole number",
+    r"could not convert string to float: (.+)": r"\1 is not a number",
+}
+
+
+def parse(
+    options: type,
+    arguments: list[str],
+    *,
+    prog: str,
+    flags: Iterable[str] | None = None,
+    **settings: Any,
+) -> Any:
+    """Reads the words of a command.
+
+    Args:
+        options: A dataclass of what can be given.
+        arguments: The words.
+        prog: The command, as it was typed.
+        flags: All flags, to name the nearest of one that is unknown; None for the fields.
+        **settings: Further arguments of `tyro.cli`.
+
+    Returns:
+        What `tyro.cli` returns; it prints the help, and ends the program after that.
+
+    Raises:
+        RetainError: If a word cannot be used. Settings that do not fit raise their own.
+    """
+    told = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(told):
+            found = tyro.cli(options, args=arguments, prog=prog, **settings)
+    except SystemExit as ended:
+        if not ended.code:
+            raise
+        _raise_own(ended)
+        known = list(field_flags(options) if flags is None else flags)
+        what = _one_line(told.getvalue(), known)
+        raise RetainError(with_help(what, prog)) from None
+    sys.stderr.write(told.getvalue())  # warnings
+    return found
+
+
+def field_flags(config: Any, above: str = "") -> Iterator[str]:
+    """Yields the flags of a dataclass's fields, and of the dataclasses within an instance."""
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name, None)
+        name = above + field.name.replace("_", "-")
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            yield from field_flags(value, f"{name}.")
+        elif field.init:
+            yield f"--{name}"
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Returns a question for the names that are nearest to a word, at most three, or nothing.
+
+    A flag within a group is also near by its last part: `--train.betas` to `--betas`.
+    """
+
+    def nearness(name: str) -> float:
+        ends = [name]
+        if "." in name and "." not in word:
+            ends.append(f"--{name.rpartition('.')[2]}")
+        return max(difflib.SequenceMatcher(None, end, word).ratio() for end in ends)
+
+    scores = {name: nearness(name) for name in known}
+    enough = max(0.6, max(scores.values(), default=0.0) - 0.1)
+    near = [name for name in scores if scores[name] >= enough]
+    near.sort(key=lambda name: -scores[name])  # of equals, those that come first
+    return f"did you mean {' or '.join(near[:3])}?" if near else ""
+
+
+def with_help(what: str, prog: str) -> str:
+    """Returns what is wrong, and which command lists the options."""
+    return f"{what}{'' if what.endswith('?') else ';'} `{prog} --help` lists the options"
+
+
+def unknown_options(words: list[str], flags: Iterable[str]) -> str:
+    """Says which options are unknown and which they may be.
+
+    Args:
+        words: Those that nothing takes; values of the options may be among them.
+        flags: All flags there are.
+    """
+    known = list(flags)
+    typed = [word.split("=")[0] for word in words if word.startswith("--")]
+    if not typed:
+        return f"nothing takes '{' '.join(words)}'"
+    parts = []
+    for flag in typed:
+        asked = nearest(flag.replace("_", "-"), known)
+        parts.append(f"unknown option {flag}{f'; {asked}' if asked else ''}")
+    return "; ".join(parts)
 
 
 def environment_options(texts: tuple[str, ...]) -> dict[str, Any]:
@@ -24,3 +130,55 @@ def environment_options(texts: tuple[str, ...]) -> dict[str, Any]:
         except ValueError:
             options[name] = value
     return options
+
+
+def _raise_own(ended: BaseException) -> None:
+    """Raises the setting's own error if that made the parser exit: it has one line."""
+    cause: BaseException | None = ended
+    while cause is not None:
+        if isinstance(cause, RetainError):
+            raise cause from None
+        cause = cause.__context__
+
+
+def _one_line(told: str, flags: list[str]) -> str:
+    """What the parser said is wrong, without its frame and its long help.
+
+    A text of another form than those known here is returned as it is.
+    """
+    text = _first_part(told)
+    if match := re.match(r"Unrecognized options: (.+)", text):
+        return unknown_options(match[1].split(", "), flags)
+    if match := re.match(r"Error parsing (--\S+): (.+)", text):
+        reason = match[2]
+        for form, meant in NOT_NUMBERS.items():
+            reason = re.sub(form, meant, reason)
+        return f"{match[1]}: {reason}"
+    form = r"invalid choice '(.*)' for argument '(.+?)'\. Expected one of \((.+?),?\)\."
+    if match := re.match(form, text):
+        choices = re.findall(r"'([^']*)'", match[3])
+        asked = nearest(match[1], choices)
+        return "; ".join(
+            filter(None, (f"{match[2]}: '{match[1]}' is none of {', '.join(choices)}", asked))
+        )
+    if match := re.match(r"Missing value for argument '(.+?)'\. Expected (\d+) values?\.", text):
+        return f"{match[1]} needs {'a value' if match[2] == '1' else f'{match[2]} values'}"
+    if match := re.match(r"Missing from [^:]+: (\S+) (.+?) ?\(required\)", text):
+        return f"{match[1]} is missing: {match[2].rstrip('.')}"
+    return text.rstrip(".")
+
+
+def _first_part(told: str) -> str:
+    """The first part of the parser's box, below its title, on one line."""
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", told)  # without colours
+    framed = "╭" in plain
+    parts: list[list[str]] = [[]]
+    for line in plain.splitlines():
+        inside = line.strip("│ ")
+        if inside and not inside.strip("─-"):  # a rule
+            parts.append([])
+        elif not inside.startswith(("╭", "╰")):
+            parts[-1].append(inside)
+    # Where the terminal knows no frames, the title stands above a rule of its own.
+    first = parts[0] if framed or len(parts) == 1 else parts[1]
+    return " ".join(" ".join(first).split())

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from retain.cli.options import parse
 from retain.core.config import write_whole
 from retain.core.errors import ConfigError, RunError
 
@@ -90,10 +91,10 @@ class Options:
 
 def run(arguments: list[str]) -> None:
     """Runs the command."""
-    options = tyro.cli(Options, args=arguments, prog="retain plot")
+    options = parse(Options, arguments, prog="retain plot")
     if not options.files:
         raise ConfigError("name run folders or results files to draw from")
-    from retain.cli.display import console
+    from retain.cli.display import say
 
     if options.kind in ("table", "csv"):
         text = _table(options)
@@ -101,9 +102,9 @@ def run(arguments: list[str]) -> None:
             print(text)
             return
         write_whole(options.out, text + "\n")
-        console.print(f"written: {options.out}")
+        say(f"written: {options.out}")
         return
-    console.print(f"written: {draw(options)}")
+    say(f"written: {draw(options)}")
 
 
 def draw(options: Options) -> Path:

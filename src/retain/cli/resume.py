@@ -7,6 +7,8 @@ from pathlib import Path
 
 import tyro
 
+from retain.cli.options import parse
+
 
 @dataclasses.dataclass(kw_only=True)
 class Options:
@@ -21,14 +23,14 @@ class Options:
 
 def run(arguments: list[str]) -> None:
     """Runs the command."""
-    options = tyro.cli(
+    options = parse(
         Options,
-        args=arguments,
+        arguments,
         prog="retain resume",
         config=(tyro.conf.PositionalRequiredArgs, tyro.conf.FlagCreatePairsOff),
     )
     from retain import api
-    from retain.cli.display import TrainingDisplay, console, evaluation_table
+    from retain.cli.display import TrainingDisplay, evaluation_table, show
     from retain.training.runs import Run
 
     stopped = Run(options.run)
@@ -38,4 +40,4 @@ def run(arguments: list[str]) -> None:
         api.resume(stopped, report=display, final_evaluation=not options.no_evaluation)
     results = stopped.results()
     if results["evaluations"]:
-        console.print(evaluation_table(stopped.name, results["evaluations"]))
+        show(evaluation_table(stopped.name, results["evaluations"]))

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import functools
 import inspect
-import io
+import re
 import typing
 from pathlib import Path
 from typing import Any
 
-from retain.cli.options import environment_options
-from retain.core.errors import RetainError
+from retain.cli.options import environment_options, field_flags, unknown_options, with_help
+from retain.cli.options import parse as read
+from retain.core.errors import ConfigError, RetainError
 from retain.recipes import ARGUMENTS, RECIPES, recipe
 
 USAGE = """\
@@ -35,7 +34,7 @@ def run(arguments: list[str]) -> None:
     options, config = parse(name, rest)
 
     from retain import api
-    from retain.cli.display import TrainingDisplay, console, evaluation_table
+    from retain.cli.display import TrainingDisplay, evaluation_table, say, show
 
     folder = api.RUNS if options.runs is None else options.runs
     with TrainingDisplay(config.recipe, config.train.total, config.train.unit) as display:
@@ -48,8 +47,8 @@ def run(arguments: list[str]) -> None:
         )
     results = trained.results()
     if results["evaluations"]:
-        console.print(evaluation_table(trained.name, results["evaluations"]))
-    console.print(f"run folder: {trained.folder}")
+        show(evaluation_table(trained.name, results["evaluations"]))
+    say(f"run folder: {trained.folder}")
 
 
 def parse(name: str, arguments: list[str]) -> tuple[Any, Any]:
@@ -61,53 +60,64 @@ def parse(name: str, arguments: list[str]) -> tuple[Any, Any]:
     import tyro
 
     function = RECIPES.get(name)
-    options_type, notes, typed_as_pairs = _options(function)
+    options_type, notes, typed_as_pairs = recipe_options(function)
     first = [argument for argument in arguments if argument not in ("-h", "--help")]
     wants_help = len(first) < len(arguments)
     if wants_help:
         print(notes + "\n")
     options: Any
-    options, rest = tyro.cli(
+    arguments_flags = list(field_flags(options_type))
+    typed = f"retain train {name}"
+    options, rest = read(
         options_type,
-        args=first,
-        prog=f"retain train {name}",
+        first,
+        prog=typed,
         return_unknown_args=True,
         config=(tyro.conf.FlagCreatePairsOff,),
     )
     own = {"name", "runs", "no_evaluation"}
     chosen = {k: v for k, v in vars(options).items() if k not in own}
     chosen |= {k: environment_options(chosen[k]) for k in typed_as_pairs}
-    config = recipe(name, **chosen)
-    read = functools.partial(
-        tyro.cli,
+    try:
+        config = recipe(name, **chosen)
+    except ConfigError as error:
+        missing = re.search(r"--[\w-]+(?= [A-Z]+\b)", str(error))
+        if not wants_help or missing is None:
+            _check_flags(rest, arguments_flags, typed)
+            raise
+        print(f"the fields of the configuration are shown once {missing[0]} is given")
+        raise SystemExit(0) from None
+    config = read(
         type(config),
+        ["--help"] if wants_help else rest,
+        prog=typed,
+        flags=[*arguments_flags, *field_flags(config)],
         default=config,
-        args=["--help"] if wants_help else rest,
-        prog=f"retain train {name}",
         description=inspect.getdoc(function),
         config=(tyro.conf.AvoidSubcommands,),
     )
-    if wants_help:
-        return options, read()
-    try:
-        with contextlib.redirect_stderr(io.StringIO()):
-            return options, read()
-    except SystemExit as ended:
-        _raise_own(ended)
-        return options, read()  # which says what is wrong, and exits
+    return options, config
 
 
-def _raise_own(ended: BaseException) -> None:
-    """Raises the setting's own error if that made the parser exit: it has one line."""
-    cause: BaseException | None = ended
-    while cause is not None:
-        if isinstance(cause, RetainError):
-            raise cause from None
-        cause = cause.__context__
+def _check_flags(words: list[str], known: list[str], typed: str) -> None:
+    """Checks what is left for the fields, where a recipe cannot be made without an argument.
+
+    Of the fields, only the names of those that all runs have are known then.
+
+    Raises:
+        RetainError: If an option can be neither an argument nor a field: a slip, most likely.
+    """
+    from retain.training.config import OnlineRunConfig, RunConfig
+
+    fields = {f"--{f.name}" for c in (RunConfig, OnlineRunConfig) for f in dataclasses.fields(c)}
+    flags = [word.split("=")[0] for word in words if word.startswith("--")]
+    slips = [flag for flag in flags if "." not in flag and flag not in fields]
+    if slips:
+        raise RetainError(with_help(unknown_options(slips, known), typed))
 
 
-def _options(function: Any) -> tuple[type, str, list[str]]:
-    """The command's options and the recipe's arguments, for the parser.
+def recipe_options(function: Any) -> tuple[type, str, list[str]]:
+    """Returns the command's options and the recipe's arguments, for the parser.
 
     Returns:
         A dataclass of them, a text on them, and the names of those that are options of an
@@ -123,7 +133,7 @@ def _options(function: Any) -> tuple[type, str, list[str]]:
     ]
     lines = [
         "options of the command and arguments of the recipe:",
-        "  --name NAME          name of the run folder (default: recipe and seed)",
+        f"  --name NAME          name of the run folder (default: {_named_by(function)})",
         "  --runs FOLDER        folder of all runs (default: runs)",
         "  --no-evaluation      do not evaluate after training",
     ]
@@ -139,6 +149,15 @@ def _options(function: Any) -> tuple[type, str, list[str]]:
         "Options", [(n, t, dataclasses.field(default=d)) for n, t, d in fields], kw_only=True
     )
     return options, "\n".join(lines), typed_as_pairs
+
+
+def _named_by(function: Any) -> str:
+    """What a run of a recipe is named by; see `retain.training.runs.default_name`."""
+    from retain.training.config import OnlineRunConfig
+
+    returned = typing.get_type_hints(function, _recipe_names(function)).get("return")
+    online = returned is OnlineRunConfig
+    return "recipe, numbers of the task, model, seed" if online else "recipe and seed"
 
 
 def _meaning(parameter: inspect.Parameter, kind: Any) -> str:

@@ -20,14 +20,23 @@ def first_line(error: BaseException) -> str:
 
 
 class UnknownNameError(RetainError, KeyError):
-    """A name that is not registered; the message lists the nearest ones."""
+    """A name that is not registered; the message lists the nearest ones.
 
-    def __init__(self, kind: str, name: str, known: Iterable[str]):
+    Args:
+        kind: What is named.
+        name: The name.
+        known: The names there are.
+        otherwise: What to do if none of these is meant.
+    """
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], otherwise: str = ""):
         names = sorted(known)
         near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
         hint = (
             f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names) or 'none'}"
         )
+        if otherwise:
+            hint += f" {otherwise[0].upper()}{otherwise[1:]}" if near else f"; {otherwise}"
         super().__init__(f"unknown {kind} '{name}'; {hint}")
 
     def __str__(self) -> str:  # KeyError would print the message's repr

@@ -11,9 +11,12 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points
-from typing import Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 from retain.core.errors import ConfigError, UnknownNameError
+
+#: What to do about a model, say, that is the user's own.
+IMPORT_YOURS = "one of your own has to be imported first, by --plugin on the command line"
 
 T = TypeVar("T")
 E = TypeVar("E")  # what is registered keeps its own, narrower type
@@ -36,10 +39,12 @@ class Registry(Generic[T]):
     Args:
         kind: What the things are, in the singular, for error messages ("model").
         package: The package whose modules register entries; imported when first asked.
+        otherwise: What to do if none of its names is meant, for error messages.
     """
 
-    def __init__(self, kind: str, package: str):
+    def __init__(self, kind: str, package: str, otherwise: str = ""):
         self.kind = kind
+        self._otherwise = otherwise
         self._package = package
         self._entries: dict[str, T] = {}
         self._discovered = False
@@ -72,8 +77,22 @@ class Registry(Generic[T]):
         if name not in self._entries:
             self._discover()
         if name not in self._entries:
-            raise UnknownNameError(self.kind, name, self._entries)
+            raise UnknownNameError(self.kind, name, self._entries, self._otherwise)
         return self._entries[name]
+
+    def of(self, config: Any) -> T:
+        """Returns the entry that a configuration names.
+
+        Raises:
+            ConfigError: If it names none.
+            UnknownNameError: If there is none of its name.
+        """
+        if not config.registered_name:
+            raise ConfigError(
+                f"{type(config).__name__} has no registered_name; give the class the name that "
+                f"its {self.kind} is registered under"
+            )
+        return self.get(config.registered_name)
 
     def names(self) -> list[str]:
         """All registered names, sorted."""

@@ -26,7 +26,9 @@ class Behaviour(Protocol):
 
 Factory = TypeVar("Factory", bound=Callable[[], Behaviour])
 
-EXPERTS: Registry[Callable[[], Behaviour]] = Registry("expert for environment", "retain.envs")
+EXPERTS: Registry[Callable[[], Behaviour]] = Registry(
+    "expert for environment", "retain.envs", "try --policy random"
+)
 
 
 def register_expert(env_id: str) -> Callable[[Factory], Factory]:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from retain.core.registry import Registry
+from retain.core.registry import IMPORT_YOURS, Registry
 
 if TYPE_CHECKING:
     from retain.memory import ModelConfig, SequenceModel
 
-MODELS: Registry[type[SequenceModel]] = Registry("model", __name__)
+MODELS: Registry[type[SequenceModel]] = Registry("model", __name__, IMPORT_YOURS)
 
 
 def build(config: ModelConfig, *, tokens_per_step: int) -> SequenceModel:
@@ -22,4 +22,4 @@ def build(config: ModelConfig, *, tokens_per_step: int) -> SequenceModel:
         config: The configuration of a registered model.
         tokens_per_step: Tokens that make one step of the environment.
     """
-    return MODELS.get(config.registered_name)(config, tokens_per_step=tokens_per_step)
+    return MODELS.of(config)(config, tokens_per_step=tokens_per_step)

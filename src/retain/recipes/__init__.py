@@ -12,12 +12,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from retain.core.errors import ConfigError
-from retain.core.registry import Registry
+from retain.core.registry import IMPORT_YOURS, Registry
 
 if TYPE_CHECKING:
     from retain.training.config import AnyRunConfig
 
-RECIPES: Registry[Callable[..., AnyRunConfig]] = Registry("recipe", __name__)
+RECIPES: Registry[Callable[..., AnyRunConfig]] = Registry("recipe", __name__, IMPORT_YOURS)
 
 #: What an argument means, in every recipe that has it; `retain train RECIPE --help` shows it.
 ARGUMENTS = {

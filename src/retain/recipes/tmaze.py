@@ -12,7 +12,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from retain.recipes import RECIPES
-from retain.recipes.presets import variant_of, with_lstm, with_model, with_plain_valve
+from retain.recipes.presets import (
+    check_size,
+    variant_of,
+    with_lstm,
+    with_model,
+    with_plain_valve,
+)
 
 if TYPE_CHECKING:
     from retain.memory import ModelConfig
@@ -195,6 +201,8 @@ def _run(name: str, model: ModelConfig, num_segments: int, lengths: Lengths) -> 
     from retain.evaluation import EnvironmentConfig, EvaluationConfig
     from retain.training.config import DataConfig, RunConfig, TrainConfig
 
+    check_size("context_length", model.context_length)
+    check_size("num_segments", num_segments)
     longest = model.context_length * num_segments
     # Uniform: every length; fixed: whole segments, as the paper's curriculum has it.
     shortest, step = (

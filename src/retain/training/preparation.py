@@ -119,7 +119,7 @@ def agent_of(config: OnlineRunConfig) -> OnlineAgent:
     env = make(environment.id, **kwargs)
     spaces = env.observation_space, env.action_space
     env.close()
-    build = AGENTS.get(config.agent.registered_name)
+    build = AGENTS.of(config.agent)
     try:
         return cast(OnlineAgent, build(config.agent, config.model, *spaces))
     except ConfigError:

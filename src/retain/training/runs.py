@@ -96,7 +96,7 @@ class Run:
                 f"{self.folder / 'spaces.json'} is damaged ({error!r}); train the run anew"
             ) from None
         agent = self.config.agent
-        return AGENTS.get(agent.registered_name)(agent, self.config.model, observation, action)
+        return AGENTS.of(agent)(agent, self.config.model, observation, action)
 
     def load(
         self, checkpoint: str = "last", device: str = "cpu", *, greedy: bool = False
