@@ -116,7 +116,7 @@ def test_interrupt_in_this_process(
 
     monkeypatch.setattr(train_command, "run", interrupt)
     assert main(["train", "tmaze/rate"]) == 130
-    assert "retain resume RUN" in capsys.readouterr().err
+    assert "retain resume FOLDER" in capsys.readouterr().err
 
 
 def test_a_broken_pipe_in_this_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
