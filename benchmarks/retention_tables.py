@@ -23,6 +23,9 @@ from retain.report.statistics import mean_stderr
 
 Run = dict[str, Any]
 HELD = 0.995
+#: Lengths beyond training that the table of growing corridors shows.
+LATER = (1200, 2400, 4800, 9600)
+TRAINING = ("seconds to train", "updates until solved")
 
 
 def _records(run: Run, options: dict[str, str]) -> dict[int, Run]:
@@ -110,7 +113,7 @@ def retention_table(figures: Path) -> str:
                 values = (3 * length, *(value for value, _ in retention.WALKS))
                 rows.append([str(length), label, *_cells(group, values), *_training(group)])
     head = ["K", "model", "3 K", *(f"{value:,}" for value, _ in retention.WALKS)]
-    return _markdown([*head, "seconds to train", "updates until solved"], rows)
+    return _markdown([*head, *TRAINING], rows)
 
 
 def short_corridors_table(figures: Path) -> str:
@@ -162,7 +165,7 @@ def ablation_table() -> str:
             values = (30, *(value for value, _ in retention.SHORT))
             rows.append([label, *_cells(group, values), *_training(group)])
     head = ["valve", "30", *(f"{value:,}" for value, _ in retention.SHORT)]
-    return _markdown([*head, "seconds to train", "updates until solved"], rows)
+    return _markdown([*head, *TRAINING], rows)
 
 
 def items_table(figures: Path) -> str:
@@ -267,6 +270,23 @@ def lengths_table(figures: Path) -> str:
         "![Success by length trained on and length tested on](figures/lengths.png)\n\n"
         f"Runs a cell: {number}. "
         f"A run below {LOST} at a length beyond its own keeps that value further on."
+    )
+
+
+def lengths_growing_table() -> str:
+    """Success of the models that began with short corridors, by length trained on and tested on."""
+    groups, rows = _groups(lengths.GROWING), []
+    for trained in lengths.TRAINED:
+        for label, _ in lengths.MODELS:
+            group = [r for r in groups.get(label, []) if r["training"]["length"] == trained]
+            if group:
+                own = _cells(group, (trained,))
+                tested = tuple(value for value in lengths.TESTED if value > trained)
+                later = dict(zip(tested, _cells(group, tested), strict=True))
+                cells = [later.get(value, "") for value in LATER]
+                rows.append([str(trained), label, *own, *cells, *_training(group)])
+    return _markdown(
+        ["trained on", "model", "there", *(f"{value:,}" for value in LATER), *TRAINING], rows
     )
 
 

@@ -169,6 +169,12 @@ def main() -> None:
         (RETENTION, "items", items.SUITE, lambda: retention_tables.items_table(FIGURES)),
         (RETENTION, "recall", recall.SUITE, retention_tables.recall_table),
         (RETENTION, "lengths", lengths.SUITE, lambda: retention_tables.lengths_table(FIGURES)),
+        (
+            RETENTION,
+            "lengths-growing",
+            lengths.GROWING,
+            retention_tables.lengths_growing_table,
+        ),
         (ROOT / "README.md", "demo", "demo", demo_table),
     )
     for page, block, source, make in blocks:
