@@ -105,7 +105,7 @@ def test_choices_that_must_be_made(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     other = result("rate", 5, {9: 1.0})
     other["evaluations"][0]["environment"] = "other"
-    with pytest.raises(ConfigError, match="several environments; choose one: other, retain/TMaze"):
+    with pytest.raises(ConfigError, match=r"choose one \(--environment\): other, retain/TMaze"):
         success_vs_length([*RESULTS, other], path)
     success_vs_length([*RESULTS, other], path, environment="other")
     with pytest.raises(ConfigError, match="have no 'tmaze'; known: retain/TMaze-v0"):
