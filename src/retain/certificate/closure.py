@@ -78,14 +78,14 @@ class Closure:
 
     # -- writing -------------------------------------------------------------------------------
 
-    def begin(self) -> dict[Kind, set[int]]:
-        """Reads all beginnings, or a sample; returns the memories each kind can end in."""
+    def begin(self) -> None:
+        """Reads all beginnings, or a sample."""
         counts = [self.inputs.count(int(b.free_T.sum())) for b in self.shown.beginnings.values()]
         self.listed[0] = _sum(counts, self.budget) is not None
         if not self.listed[0]:
             keys = self.shown.draw(self.rng, max(self.samples, len(self.shown.beginnings)))
             self._begin_some(keys)
-            return self.starts()
+            return
         for key in self.shown.beginnings:
             choices = self.shown.choices(key)
             for branches in grow(self.reader, self.subject.initial_state(1), choices):
@@ -101,9 +101,8 @@ class Closure:
                         found,
                         lambda row: branches.seen(row, choices),  # noqa: B023
                     )
-        return self.starts()
 
-    def starts(self) -> dict[Kind, set[int]]:
+    def _starts(self) -> dict[Kind, set[int]]:
         """Returns the memories that each kind of beginning was found to end in."""
         starts: dict[Kind, set[int]] = defaultdict(set)
         for key, number in self.trail.first:
@@ -278,11 +277,10 @@ class Closure:
 
     # -- answering -----------------------------------------------------------------------------
 
-    def decide(self, starts: dict[Kind, set[int]], *, quick: bool = False) -> None:
+    def decide(self, *, quick: bool = False) -> None:
         """Asks every memory all that it must know, at every step of a segment.
 
         Args:
-            starts: The memories that each kind of beginning can end in.
             quick: Do not look at what `close` found; read a few sequences, to find soon what is
                 often wrong.
 
@@ -290,7 +288,7 @@ class Closure:
             Refusal: If an answer is wrong, or a memory would have to give two.
         """
         asked: dict[tuple[int, bytes], tuple[Steps, Kind]] = {}
-        for key, numbers in starts.items():
+        for key, numbers in self._starts().items():
             for number in self.trail.reachable(numbers):
                 for question, ending in self.shown.endings[key].items():
                     other, before = asked.setdefault((number, question), (ending, key))

@@ -143,13 +143,13 @@ def _certify(
             closure.begin()
             facts["writing_margin"], closure.reader.margin = closure.reader.margin, None
             closure.explore()
-            closure.decide(closure.starts(), quick=True)
+            closure.decide(quick=True)
             # Whatever comes up outside the set belongs to it, and so is followed too.
             closure.meet(replayed.memories, ends)
             facts |= _other_arithmetic(closure)
             closure.explore()
             closure.close()
-            closure.decide(closure.starts(), quick=not closure.listed[2])
+            closure.decide(quick=not closure.listed[2])
         if failures:
             raise Refusal(f"{failures} of {len(played)} episodes failed")
         verdict = {"verdict": "proved" if all(closure.listed) else "sampled"}

@@ -108,7 +108,6 @@ def evaluation_table(title: str, records: list[dict[str, Any]]) -> Table:
 
     parameter = (records[0]["parameter"] or "environment").replace("_", " ")
     table = Table(title=title, title_justify="left", title_style="bold")
-    labels = [str(r["value"] if r["parameter"] else r["environment"]) for r in records]
     table.add_column(parameter, justify="right")
     differing = _differing_options(records)
     if differing:
@@ -122,10 +121,11 @@ def evaluation_table(title: str, records: list[dict[str, Any]]) -> Table:
         table.add_column(name, justify="right")
     for column in table.columns:  # names of environments often differ at their ends alone
         column.overflow = "fold"
-    for label, record in zip(labels, records, strict=True):
+    for record in records:
+        label = record["value"] if record["parameter"] else record["environment"]
         steps = sum(record["lengths"])
         table.add_row(
-            label,
+            str(label),
             *([options_text(record["kwargs"], differing)] if differing else []),
             with_error(record["mean"], record["stderr"]),
             *([_mean_return(record)] if also_return else []),

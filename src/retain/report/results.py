@@ -252,18 +252,23 @@ def evaluations(
         label: Gives the label of a result; by default as `labels` does.
     """
     names = [label(result) for result in results] if label else labels(results)
-    other = [_unlike(result, entry) for result in results for entry in result["evaluations"]]
-    shared = [pair for pair in (other or [{}])[0].items() if all(pair in o.items() for o in other)]
+    rows = [
+        (name, result, entry, _unlike(result, entry))
+        for name, result in zip(names, results, strict=True)
+        for entry in result["evaluations"]
+    ]
+    options = [unlike.items() for *_, unlike in rows]
+    shared = [pair for pair in options[0] if all(pair in o for o in options)] if options else []
 
-    def named(name: str, result: Result, entry: dict[str, Any]) -> str:
+    def named(name: str, entry: dict[str, Any], unlike: dict[str, Any]) -> str:
         notes = ["greedy"] if entry.get("greedy") else []
-        unlike = _unlike(result, entry).items()
-        notes += [f"{option}={value}" for option, value in unlike if (option, value) not in shared]
+        notes += [f"{option}={value}" for option, value in unlike.items()
+                  if (option, value) not in shared]  # fmt: skip
         return f"{name} ({', '.join(notes)})" if notes else name
 
     return [
         Evaluation(
-            label=named(name, result, entry),
+            label=named(name, entry, unlike),
             run=result["run"],
             recipe=result["recipe"],
             model=result["model"],
@@ -279,8 +284,7 @@ def evaluations(
             training_length=training_length(result),
             **dict(zip(("return_mean", "return_stderr"), returns(entry), strict=True)),
         )
-        for name, result in zip(names, results, strict=True)
-        for entry in result["evaluations"]
+        for name, result, entry, unlike in rows
     ]
 
 

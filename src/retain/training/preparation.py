@@ -66,7 +66,7 @@ def _check_environment(config: AnyRunConfig, policy: Policy, source: str) -> Non
     """Checks that what is trained on one source can act wherever it will be evaluated."""
     kwargs: dict[str, Any] = dict(config.environment.kwargs)
     evaluation = config.evaluation
-    values: list[Any] = list({*evaluation.values, *evaluation.values_in_training}) or [None]
+    values = dict.fromkeys([*evaluation.values, *evaluation.values_in_training]) or [None]
     for value in values:
         if evaluation.parameter is not None and value is not None:
             kwargs[evaluation.parameter] = value
