@@ -3,6 +3,7 @@
     python benchmarks/lengths.py                  # trained on up to 300 steps
     python benchmarks/lengths.py --longest 900 --accelerator cuda    # as in the paper
     python benchmarks/lengths.py --growing        # 600 and 900, from short corridors to long ones
+                                                  # (--accelerator cuda: minutes instead of an hour)
 
 T-Maze, seven models trained on corridors of up to 9 ... 900 steps in three segments (the Decision
 Transformer in one), and walked for 9 ... 9600 steps, twenty episodes each. A run that has lost the
@@ -42,7 +43,7 @@ def experiment(label: str, name: str, trained: int, accelerator: str = "cpu") ->
         if name == "rate":
             flags += ["--train.memory-cost-start", "0", "--train.memory-cost-warmup", "1"]
     if accelerator != "cpu":  # a call costs more than what it computes: whole segments in one
-        flags += ["--train.accelerator", accelerator, "--evaluation.lookahead", str(length)]
+        flags += [*on(accelerator), "--evaluation.lookahead", str(length)]
     return Experiment(
         label=label,
         key=f"{name}-{trained}",
@@ -54,7 +55,12 @@ def experiment(label: str, name: str, trained: int, accelerator: str = "cpu") ->
     )
 
 
-def growing(label: str, name: str, trained: int) -> Experiment:
+def on(accelerator: str) -> list[str]:
+    """Returns the flags that train on an accelerator."""
+    return [] if accelerator == "cpu" else ["--train.accelerator", accelerator]
+
+
+def growing(label: str, name: str, trained: int, accelerator: str = "cpu") -> Experiment:
     """One model, trained on corridors that grow to `trained` steps, as its recipe has it."""
     length = trained if name == "decision_transformer" else trained // 3
     return Experiment(
@@ -64,8 +70,9 @@ def growing(label: str, name: str, trained: int) -> Experiment:
         seeds=range(3),
         flags=(
             *("--context-length", str(length), "--evaluation.episodes", "20"),
-            *("--evaluation.lookahead", str(length), "--evaluation.values-in-training"),
-            str(trained),
+            *("--evaluation.lookahead", str(length)),
+            *("--evaluation.values-in-training", str(trained)),
+            *on(accelerator),
         ),
         values=(trained,),
         walks=tuple((value, 20) for value in TESTED if value > trained),
@@ -82,7 +89,8 @@ if __name__ == "__main__":
     models = [row for row in MODELS if options.models is None or row[1] in options.models]
     if options.growing:
         for trained in (length for length in TRAINED if length > LONG):
-            run_all(GROWING, [growing(*model, trained) for model in models], options)
+            rows = [growing(*model, trained, options.accelerator) for model in models]
+            run_all(GROWING, rows, options)
         raise SystemExit
     for trained in TRAINED:
         if trained <= options.longest:

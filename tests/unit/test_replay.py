@@ -27,8 +27,10 @@ def episode(number: int, steps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray
     return observation, action, reward, number % 2 == 0
 
 
-def replay_of(capacity: int, sequence_length: int | None = None) -> EpisodeReplay:
-    return EpisodeReplay(capacity, OBSERVATIONS, ACTIONS, sequence_length)
+def replay_of(
+    capacity: int, sequence_length: int | None = None, max_episodes: int | None = None
+) -> EpisodeReplay:
+    return EpisodeReplay(capacity, OBSERVATIONS, ACTIONS, sequence_length, max_episodes)
 
 
 @settings(deadline=None, max_examples=40)
@@ -36,14 +38,15 @@ def replay_of(capacity: int, sequence_length: int | None = None) -> EpisodeRepla
     lengths=st.lists(st.integers(1, 9), min_size=1, max_size=30),
     capacity=st.integers(10, 40),
     window=st.one_of(st.none(), st.integers(1, 4)),
+    most=st.one_of(st.none(), st.integers(1, 6)),
 )
-def test_every_row_is_a_piece_of_an_episode_that_is_kept(lengths, capacity, window):
-    replay = replay_of(capacity, window)
+def test_every_row_is_a_piece_of_an_episode_that_is_kept(lengths, capacity, window, most):
+    replay = replay_of(capacity, window, most)
     kept: list[int] = []
     for number, steps in enumerate(lengths):
         replay.add(*episode(number, steps))
         kept.append(number)
-        while sum(lengths[n] + 1 for n in kept) > capacity:
+        while sum(lengths[n] + 1 for n in kept) > capacity or len(kept) > (most or 30):
             kept.pop(0)
     assert replay.num_episodes == len(kept)
     assert replay.num_steps == sum(lengths[n] for n in kept)
@@ -107,9 +110,10 @@ def test_what_cannot_be_kept_or_drawn_is_said_in_one_line(monkeypatch):
         replay.sample(1, np.random.default_rng(0))
     with pytest.raises(ConfigError, match=r"raise --train\.replay-capacity"):
         replay.add(*episode(0, 5))
-    for arguments in ({"capacity": 1}, {"capacity": 9, "sequence_length": 0}):
+    wrong = {"capacity": 1}, {"sequence_length": 0}, {"max_episodes": 0}
+    for arguments in wrong:
         with pytest.raises(ConfigError, match="at least"):
-            replay_of(**arguments)
+            replay_of(**{"capacity": 9, **arguments})
     monkeypatch.setattr(replay_module, "available_memory", lambda: 1000)
     with pytest.raises(ConfigError, match=r"lower --train\.replay-capacity"):
         replay_of(1_000_000)

@@ -14,6 +14,7 @@ from retain import api
 from retain.agents import AGENTS
 from retain.core.errors import ConfigError, MissingExtraError, TrainingError
 from retain.data.replay import EpisodeReplay
+from retain.evaluation import EnvironmentConfig
 from retain.training import online, preparation
 from retain.training.config import OnlineRunConfig, OnlineTrainConfig
 from retain.training.runs import Run
@@ -83,6 +84,15 @@ def test_a_return_that_ends_training_is_asked_of_every_watched_value(
     watched = {"parameter": "corridor_length", "values_in_training": (2, 5)}
     config = tiny_online(evaluate_every=10, num_envs=3, stop_at_return=stop, evaluation=watched)
     assert train(config, tmp_path)[1]["env_steps"] == steps
+
+
+@pytest.mark.parametrize("ratio", [0.02, 0.25, 0.3, 1.0, 1.7])
+def test_updates_are_as_many_as_the_episodes_have_earned(tmp_path: Path, ratio: float) -> None:
+    config = tiny_online(updates_per_episode=ratio, random_episodes=5, num_envs=4, episodes=23)
+    lines = metrics(train(config, tmp_path)[0].folder)
+    assert lines[0]["updates"] == 0
+    for line in lines[1:]:
+        assert line["updates"] == math.ceil(ratio * line["episodes"])
 
 
 @pytest.mark.parametrize("ratio", [0.02, 0.25, 0.3, 1.0, 1.7])
@@ -283,9 +293,10 @@ def test_the_summary_says_how_it_went(tmp_path: Path) -> None:
     run, training = train(tiny_online(kwargs={"corridor_length": 5}, episodes=8), tmp_path)
     assert set(training) == {
         "env_steps", "episodes", "updates", "seconds", "seconds_collecting", "length", "best",
-        "history", "parameters",
+        "history", "curriculum", "parameters",
     }  # fmt: skip
     assert (training["length"], training["best"], training["history"]) == (6, None, [])
+    assert training["curriculum"] == []
     assert 0 < training["seconds_collecting"] < training["seconds"]
     policy: Any = run.load()
     # The target network is not trained.
@@ -379,10 +390,14 @@ def test_what_torch_refuses_is_said_as_a_setting(
     [
         ({"episodes": None}, "would not end; give train.env_steps or train.episodes"),
         ({"updates_per_step": 0.0}, "updates_per_step must be above 0, not 0.0: nothing would"),
+        ({"updates_per_episode": 0.0}, "updates_per_episode must be above 0, not 0.0: nothing"),
+        ({"curriculum_from": 0}, "curriculum_from must be at least 1"),
+        ({"curriculum_from": 2}, "curriculum_from needs train.curriculum_option: which option"),
         ({"num_envs": 0}, "num_envs must be at least 1"),
         ({"env_steps": 0}, "env_steps must be at least 1"),
         ({"sequence_length": 0}, "sequence_length must be at least 1"),
         ({"replay_capacity": 0}, "replay_capacity must be at least 1"),
+        ({"replay_episodes": 0}, "replay_episodes must be at least 1"),
         ({"evaluate_every": 0}, "evaluate_every must be at least 1"),
         ({"random_episodes": -1}, "random_episodes must not be negative"),
         ({"exploration_fraction": 1.5}, "exploration_fraction must be from 0 to 1"),
@@ -430,3 +445,117 @@ def test_training_where_other_things_are_seen_is_refused(tmp_path: Path) -> None
     )
     with pytest.raises(ConfigError, match="the policy's observation space is"):
         train(config, tmp_path)
+
+
+# -- an environment that grows -------------------------------------------------------------------
+
+
+GROWN = {"corridor_length": 9}
+GROWING: dict[str, Any] = {
+    "kwargs": GROWN, "num_envs": 4, "random_episodes": 4, "evaluate_every": 1,
+    "curriculum_option": "corridor_length", "curriculum_from": 3,
+}  # fmt: skip
+
+
+def _scores(monkeypatch: pytest.MonkeyPatch, scores: dict[int, list[float]]) -> list[int]:
+    """Gives evaluations in corridors of a length one score after the other; tells the lengths."""
+    asked = []
+
+    def evaluate(_: Any, environment: EnvironmentConfig, **__: Any) -> dict[str, Any]:
+        length = environment.kwargs["corridor_length"]
+        assert isinstance(length, int)
+        asked.append(length)
+        mean = scores[length].pop(0)
+        return {"metric": "success", "mean": mean, "return_mean": mean - 1}
+
+    monkeypatch.setattr(online, "evaluate_policy", evaluate)
+    return asked
+
+
+@pytest.mark.parametrize("agent", ["dqn", "a2c"])
+def test_the_curriculum_doubles_an_option_when_its_value_is_mastered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, agent: str
+) -> None:
+    scores = {3: [0.0, 0.94, 0.95], 6: [0.5, 1.0], 9: [0.3, 0.96]}
+    asked = _scores(monkeypatch, scores)
+    run, training = train(tiny_online(agent, episodes=20, **GROWING), tmp_path)
+    assert asked == [3, 3, 3, 6, 6, 9, 9]
+    lines = metrics(run.folder)
+    lengths = [line["train/length"] for line in lines if "train/length" in line]
+    assert lengths == [4, 4, 4, 7, 10]  # a corridor of 3 has episodes of 4 steps
+    assert [line["eval/success/3"] for line in lines if "eval/success/3" in line] == [0, 0.94, 0.95]
+    assert [(row["value"], row["env_steps"]) for row in training["curriculum"]] == [
+        (3, 48),
+        (6, 48 + 28),
+    ]
+    # What is short is easy, and tells nothing of where the run is going.
+    assert [row["mean"] for row in training["history"]] == [0.3, 0.96]
+    assert training["best"] == 0.96
+
+
+def test_what_is_mastered_at_once_is_left_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = _scores(monkeypatch, {3: [1.0], 6: [1.0], 9: [1.0]})
+    config = tiny_online(episodes=20, stop_at_return=-0.1, **GROWING)
+    assert train(config, tmp_path)[1]["env_steps"] == 16
+    assert asked == [3, 6, 9]
+
+
+def test_a_curriculum_that_is_not_mastered_stays(tmp_path: Path) -> None:
+    run = api.train(tiny_online(episodes=20, **GROWING), runs=tmp_path, name="run")
+    lengths = [line["train/length"] for line in metrics(run.folder) if "train/length" in line]
+    assert lengths == [4] * 5
+    results = run.results()
+    assert results["training"]["curriculum"] == results["training"]["history"] == []
+    (record,) = results["evaluations"]  # at the end it is judged where it should have got to
+    assert record["kwargs"] == GROWN
+    assert set(record["lengths"]) == {10}
+
+
+def test_options_of_training_hold_while_the_environment_grows(tmp_path: Path) -> None:
+    config = tiny_online(
+        env_kwargs={"min_corridor_length": 1}, episodes=80, **{**GROWING, "num_envs": 8}
+    )
+    lines = metrics(train(config, tmp_path)[0].folder)
+    lengths = [line["train/length"] for line in lines if "train/length" in line]
+    assert all(2 <= length <= 4 for length in lengths)
+    assert len(set(lengths)) > 1
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "settings", "message"),
+    [
+        ({}, {"curriculum_option": "length"}, "'length' must be an option that the environment"),
+        ({}, {"curriculum_option": "colours"}, "given as a whole number; it is given 'dist"),
+        ({"min_corridor_length": 5}, {}, "min_corridor_length 5 is greater than corridor_length 3"),
+    ],
+)
+def test_a_curriculum_that_cannot_be_is_refused(
+    tmp_path: Path, kwargs: dict[str, Any], settings: dict[str, Any], message: str
+) -> None:
+    environment = {"kwargs": {"corridor_length": 9, **kwargs}}
+    if settings.get("curriculum_option") == "colours":
+        environment = {
+            "environment": "retain/VisualMatch-v0",
+            "kwargs": {"distractor_length": 3, "colours": "per_episode"},
+        }
+    usual = {"curriculum_option": "corridor_length", "curriculum_from": 3}
+    with pytest.raises(ConfigError, match=message):
+        train(tiny_online(**environment, **{**usual, **settings}), tmp_path)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_curriculum_that_changes_what_is_seen_is_refused(tmp_path: Path) -> None:
+    config = tiny_online(
+        environment="retain/MemorySize-v0", kwargs={"num_bits": 3},
+        curriculum_option="num_bits", curriculum_from=2,
+    )  # fmt: skip
+    with pytest.raises(ConfigError, match="with num_bits 2: the policy's observation space is"):
+        train(config, tmp_path)
+
+
+def test_a_curriculum_that_begins_with_the_end_is_none(tmp_path: Path) -> None:
+    config = tiny_online(curriculum_option="corridor_length", curriculum_from=3)
+    lines = metrics(train(config, tmp_path)[0].folder)
+    assert {line["train/length"] for line in lines if "train/length" in line} == {4}

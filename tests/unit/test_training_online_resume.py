@@ -39,6 +39,12 @@ CONFIGS = {
         settings={"learn_temperature": True, "sample_actions": True},
         evaluation={"parameter": "corridor_length", "values_in_training": (2, 5)}, **OFTEN,
     ),
+    "dqn rate growing": tiny_online(
+        "dqn", "rate", kwargs={"corridor_length": 9}, episodes=60, curriculum_from=2,
+        curriculum_option="corridor_length", curriculum_score=0.2, random_episodes=30,
+        evaluation={"episodes": 3, "parameter": "corridor_length", "values_in_training": (9,)},
+        learning_rate=1e-2, **{**OFTEN, "evaluate_every": 9},
+    ),
     "sac_discrete gpt2 poles": tiny_online(
         "sac_discrete", "gpt2", "CartPole-v1", {"max_episode_steps": 16}, episodes=None,
         env_steps=200, settings={"learn_temperature": True}, **OFTEN,
@@ -87,7 +93,7 @@ def end_of(folder: Path) -> dict[str, Any]:
     )
     for name in ("seconds", "collecting"):
         del state["progress"][name]
-    for entry in state["progress"]["history"]:
+    for entry in [*state["progress"]["history"], *state["progress"]["mastered"]]:
         del entry["seconds"]
     return state
 
@@ -117,7 +123,7 @@ def assert_same_ends(one: Path, other: Path) -> None:
         training = Run(folder).results()["training"]
         for name in ("seconds", "seconds_collecting"):
             del training[name]
-        for entry in training["history"]:
+        for entry in [*training["history"], *training["curriculum"]]:
             del entry["seconds"]
         steps = sorted(p.name for p in (folder / "checkpoints").glob("step-*"))
         ends.append((links, training, steps))
@@ -245,3 +251,9 @@ def test_damaged_training_state_cannot_be_resumed_but_evaluated(
     with pytest.raises(RunError, match=r"training\.pt"):
         api.resume(folder)
     assert api.evaluate(folder)[0]["episodes"] == 4
+
+
+def test_the_run_that_grows_does_grow(unbroken: dict[str, Path]) -> None:
+    training = Run(unbroken["dqn rate growing"]).results()["training"]
+    assert [row["value"] for row in training["curriculum"]] == [2, 4, 8]
+    assert training["history"]

@@ -57,6 +57,7 @@ class EpisodeReplay:
         observation_space: Space of one observation.
         action_space: Space of one action.
         sequence_length: Steps of a window; None to draw whole episodes.
+        max_episodes: Episodes to keep, however short they are; None for all that have room.
 
     Raises:
         ConfigError: If a number is not positive or the memory for so many steps cannot be had.
@@ -68,12 +69,15 @@ class EpisodeReplay:
         observation_space: gym.Space[Any],
         action_space: gym.Space[Any],
         sequence_length: int | None = None,
+        max_episodes: int | None = None,
     ):
         if capacity < 2:
             raise ConfigError(f"replay_capacity must be at least 2 steps, not {capacity}")
         if sequence_length is not None and sequence_length < 1:
             raise ConfigError(f"sequence_length must be at least 1, not {sequence_length}")
-        self.capacity = capacity
+        if max_episodes is not None and max_episodes < 1:
+            raise ConfigError(f"replay_episodes must be at least 1, not {max_episodes}")
+        self.capacity, self.max_episodes = capacity, max_episodes
         self.sequence_length = sequence_length
         shapes = [(space.shape or (), space.dtype) for space in (observation_space, action_space)]
         # Beside them, a reward and a mark of the end.
@@ -129,7 +133,7 @@ class EpisodeReplay:
                 f"an episode of {steps} steps does not fit into a replay of {self.capacity}; "
                 "raise --train.replay-capacity"
             )
-        while self._used + steps + 1 > self.capacity:
+        while self._used + steps + 1 > self.capacity or self.num_episodes == self.max_episodes:
             self._used -= self._episodes.popleft()[1] + 1
         place = (self._next + np.arange(steps + 1)) % self.capacity
         self._observation[place] = observation

@@ -139,6 +139,7 @@ def _tmaze(
             num_threads=1,
         )
     episodes = 10 if budget == "published" else 100
+    train = replace(train, curriculum_option="corridor_length")
     return _run(f"{task}/dqn", env, kwargs, model, steps, memory, agent, train, episodes)
 
 
@@ -187,6 +188,7 @@ def _pixels(
             checkpoint_every=2000 * steps,
             num_threads=1,
         )
+    train = replace(train, curriculum_option="distractor_length")
     kwargs = {"distractor_length": length}
     episodes = 20 if budget == "published" else 100
     recipe = f"{task}/sac_discrete"

@@ -204,6 +204,18 @@ class OnlineTrainConfig(LoopConfig):
     env_kwargs: dict[str, Scalar] = field(default_factory=dict)
     """Options of the environment in training alone, over those of `environment.kwargs`."""
 
+    curriculum_option: str | None = None
+    """Option of the environment that grows in training, such as `corridor_length`."""
+
+    curriculum_from: int | None = None
+    """Train first with this value of it, and with twice that once it is mastered, and so on, until
+    the environment is as it is; None: there from the start. What was played before stays in the
+    replay and fills the batches, so fewer `replay_episodes` are better."""
+
+    curriculum_score: float = 0.95
+    """A value is mastered when an evaluation at it has this mean success, or this mean return where
+    the environment tells no success."""
+
     learning_rate: float = 3e-4
     """Learning rate of AdamW."""
 
@@ -225,8 +237,14 @@ class OnlineTrainConfig(LoopConfig):
     updates_per_step: float = 0.25
     """Updates from the replay for each step of the environment."""
 
+    updates_per_episode: float | None = None
+    """Updates from the replay for each episode, instead of those for each step; None: those."""
+
     replay_capacity: int = 1_000_000
     """Steps that the replay keeps."""
+
+    replay_episodes: int | None = None
+    """Episodes that it keeps, however short they are; None for all that have room."""
 
     random_episodes: int = 10
     """Episodes at the start whose actions are drawn uniformly (agents with a replay)."""
@@ -263,11 +281,18 @@ class OnlineTrainConfig(LoopConfig):
             raise ConfigError("training would not end; give train.env_steps or train.episodes")
         self._at_least_one("env_steps", "episodes", "num_envs", "batch_size", "sequence_length")
         self._at_least_one("replay_capacity", "evaluate_every", "checkpoint_every", "log_every")
+        self._at_least_one("curriculum_from", "replay_episodes")
         self._not_negative("random_episodes")
-        if not self.updates_per_step > 0:
+        for name in ("updates_per_step", "updates_per_episode"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ConfigError(
+                    f"train.{name} must be above 0, not {value}: nothing would be learned"
+                )
+        if self.curriculum_from is not None and self.curriculum_option is None:
             raise ConfigError(
-                f"train.updates_per_step must be above 0, not {self.updates_per_step}: "
-                "nothing would be learned"
+                "train.curriculum_from needs train.curriculum_option: which option of the "
+                "environment grows"
             )
         self._from_0_to_1("exploration_fraction", "final_epsilon")
 
@@ -346,6 +371,22 @@ class OnlineRunConfig(CommonRunConfig):
         """Where it is trained."""
         kwargs = {**self.environment.kwargs, **self.train.env_kwargs}
         return replace(self.environment, kwargs=kwargs)
+
+    @property
+    def grown(self) -> int:
+        """What the option of the curriculum grows to.
+
+        Raises:
+            ConfigError: If the environment is not given it as a whole number.
+        """
+        option, kwargs = self.train.curriculum_option, self.training_environment.kwargs
+        value = kwargs.get(option or "")
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise ConfigError(
+                f"train.curriculum_option {option!r} must be an option that the environment is "
+                f"given as a whole number; it is given {', '.join(map(repr, kwargs)) or 'none'}"
+            )
+        return value
 
 
 def _numbers(tree: dict[str, Any], above: str = "") -> Iterator[tuple[str, float]]:

@@ -9,7 +9,7 @@ Axes: B rows (episodes of a round), T steps.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,6 +67,7 @@ class Collector:
         self.environment = environment
         self.seed = seed
         self._env: VectorEnv[Any, Any, Any] | None = None
+        self._options: dict[str, Any] = {}
 
     def close(self) -> None:
         """Closes the environments."""
@@ -75,7 +76,13 @@ class Collector:
             self._env = None
 
     def play(
-        self, first: int, count: int, *, epsilon: float, num_steps: int | None = None
+        self,
+        first: int,
+        count: int,
+        *,
+        epsilon: float,
+        num_steps: int | None = None,
+        options: Mapping[str, Any] | None = None,
     ) -> Iterator[Stretch]:
         """Plays episodes to their ends; the agent may be changed between two stretches.
 
@@ -84,8 +91,9 @@ class Collector:
             count: Episodes, B.
             epsilon: Share of actions drawn uniformly.
             num_steps: Steps in a stretch; None for whole episodes.
+            options: Options of the environment in these episodes, over its own.
         """
-        env = self._environments(count)
+        env = self._environments(count, {**self.environment.kwargs, **(options or {})})
         draw = [generator(self.seed, _ENVIRONMENT, first + row) for row in range(count)]
         seeds = [int(rng.integers(2**31)) for rng in draw]
         observation, _ = env.reset(seed=seeds)  # type: ignore[arg-type]
@@ -93,11 +101,11 @@ class Collector:
         while round_.running.any():
             yield round_.play(num_steps)
 
-    def _environments(self, count: int) -> VectorEnv[Any, Any, Any]:
-        if self._env is None or self._env.num_envs != count:
+    def _environments(self, count: int, options: dict[str, Any]) -> VectorEnv[Any, Any, Any]:
+        if self._env is None or self._env.num_envs != count or self._options != options:
             self.close()
-            options: dict[str, Any] = dict(self.environment.kwargs)
             self._env = make_vec(self.environment.id, count, independent_rows=True, **options)
+            self._options = options
         return self._env
 
 

@@ -1,9 +1,9 @@
 """Online training: rounds of episodes, and the updates that they have earned.
 
-Agents with a replay make `updates_per_step` updates for each step of the environment; the others
-make one for each stretch of the round's own experience. What a round does depends on the weights,
-torch's generators, the replay and the numbers of its episodes and updates alone, and these are what
-a checkpoint between two rounds holds.
+Agents with a replay make so many updates for each step of the environment, or for each episode;
+the others make one for each stretch of the round's own experience. What a round does depends on the
+weights, torch's generators, the replay and the numbers of its episodes, steps and updates alone,
+and these are what a checkpoint between two rounds holds.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -54,6 +54,7 @@ class _Progress:
     best: float = -math.inf
     stopped: bool = False
     history: list[dict[str, float]] = field(default_factory=list)
+    mastered: list[dict[str, float]] = field(default_factory=list)
 
 
 class _Averages:
@@ -118,7 +119,9 @@ def replay_of(config: OnlineRunConfig, agent: OnlineAgent) -> EpisodeReplay | No
         return None
     settings = config.train
     spaces = agent.observation_space, agent.action_space
-    return EpisodeReplay(settings.replay_capacity, *spaces, settings.sequence_length)
+    return EpisodeReplay(
+        settings.replay_capacity, *spaces, settings.sequence_length, settings.replay_episodes
+    )
 
 
 class _Trainer:
@@ -177,9 +180,11 @@ class _Trainer:
                 self.averages.clear()
             if settings.evaluate_every and self._due(before, settings.evaluate_every):
                 paused = time.perf_counter()
-                self._evaluate()
+                best = self._evaluate()
                 self.averages.since += time.perf_counter() - paused
                 progress.seconds = time.perf_counter() - began
+                if best:  # with the seconds that the evaluation took
+                    self._save(best=True)
             if self._due(before, settings.checkpoint_every):
                 self._save()
         self._save()
@@ -206,6 +211,14 @@ class _Trainer:
             count = min(count, settings.random_episodes - progress.episodes)
         return count
 
+    def _options(self) -> dict[str, int]:
+        """Options of the environment at this stage of the curriculum, over its own."""
+        option, first = self.settings.curriculum_option, self.settings.curriculum_from
+        if option is None or first is None:
+            return {}
+        value = first * 2 ** len(self.progress.mastered)
+        return {option: value} if value < self.config.grown else {}
+
     def _round_of_replay(self, replay: EpisodeReplay) -> None:
         """Plays a round into the replay, then makes the updates that are due."""
         settings, progress = self.settings, self.progress
@@ -214,7 +227,9 @@ class _Trainer:
         self.averages.add("train/epsilon", epsilon)
         start = time.perf_counter()
         self.agent.train(settings.dropout_in_collection)
-        for stretch in self.collector.play(progress.episodes, self._count(), epsilon=epsilon):
+        for stretch in self.collector.play(
+            progress.episodes, self._count(), epsilon=epsilon, options=self._options()
+        ):
             for episode in stretch.episodes():
                 replay.add(*episode)
             self._count_steps(stretch.batch, stretch.ended)
@@ -224,7 +239,10 @@ class _Trainer:
         if progress.episodes < settings.random_episodes:
             return
         self.agent.train()
-        due = math.ceil(settings.updates_per_step * progress.env_steps)
+        if settings.updates_per_episode is not None:
+            due = settings.updates_per_episode * progress.episodes
+        else:
+            due = settings.updates_per_step * progress.env_steps
         while progress.updates < due:
             rng = generator(self.config.seed, _REPLAY, progress.updates)
             batch = replay.sample(settings.batch_size, rng)
@@ -238,7 +256,9 @@ class _Trainer:
         first, count = progress.episodes, self._count()
         self.agent.train(self.settings.dropout_in_collection)
         start = time.perf_counter()
-        for stretch in self.collector.play(first, count, epsilon=0.0, num_steps=num_steps):
+        for stretch in self.collector.play(
+            first, count, epsilon=0.0, num_steps=num_steps, options=self._options()
+        ):
             progress.collecting += time.perf_counter() - start
             self._count_steps(stretch.batch, stretch.ended)
             self.agent.train()
@@ -309,13 +329,46 @@ class _Trainer:
             "length": progress.longest,
             "best": progress.best if math.isfinite(progress.best) else None,
             "history": progress.history,
+            "curriculum": progress.mastered,
             "parameters": sum(p.numel() for p in self.trained),
         }
 
     # -- what surrounds it -----------------------------------------------------------------------
 
-    def _evaluate(self) -> None:
-        """Plays episodes at the values that are watched during training."""
+    def _grow(self) -> None:
+        """Plays episodes at this stage of the curriculum, and goes on while it is mastered."""
+        evaluation, progress = self.config.evaluation, self.progress
+        environment = self.config.environment
+        while options := self._options():
+            record = evaluate_policy(
+                self.agent,
+                replace(environment, kwargs={**environment.kwargs, **options}),
+                episodes=evaluation.episodes,
+                seed=evaluation.seed,
+                num_envs=evaluation.num_envs,
+                lookahead=evaluation.lookahead,
+            )
+            (value,) = options.values()
+            self._log({f"eval/{record['metric']}/{value}": record["mean"]})
+            if record["mean"] < self.settings.curriculum_score:
+                break
+            progress.mastered.append(
+                {
+                    "value": value,
+                    "env_steps": progress.env_steps,
+                    "updates": progress.updates,
+                    "seconds": progress.seconds,
+                }
+            )
+
+    def _evaluate(self) -> bool:
+        """Plays episodes at the values that are watched; returns whether they are the best so far.
+
+        As long as the environment grows, it is judged by the curriculum alone.
+        """
+        self._grow()
+        if self._options():
+            return False
         evaluation, progress = self.config.evaluation, self.progress
         values: tuple[int | None, ...] = evaluation.values_in_training or (None,)
         metrics: dict[str, float] = {}
@@ -348,9 +401,9 @@ class _Trainer:
         )
         stop_at = self.settings.stop_at_return
         progress.stopped = stop_at is not None and min(returns) >= stop_at
-        if record["mean"] > progress.best:
-            progress.best = record["mean"]
-            self._save(best=True)
+        best: bool = record["mean"] > progress.best
+        progress.best = max(progress.best, record["mean"])
+        return best
 
     def _log(self, metrics: dict[str, float]) -> None:
         progress = self.progress

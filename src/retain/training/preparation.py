@@ -102,10 +102,27 @@ def start_online(config: OnlineRunConfig, folder: Path) -> Run:
             f"{settings.random_episodes} are random; lower --train.random-episodes"
         )
     _check_environment(config, agent, "the run")
+    _check_curriculum(config, agent)
     parallel.fabric(config.train)
     if config.train.wandb is not None:
         WeightsAndBiases.check()
     return Run.create(folder, config, agent.observation_space, agent.action_space)
+
+
+def _check_curriculum(config: OnlineRunConfig, agent: OnlineAgent) -> None:
+    """Checks that what the curriculum begins with is seen and done as what it grows to."""
+    option, first = config.train.curriculum_option, config.train.curriculum_from
+    if option is None or first is None or first >= config.grown:
+        return
+    environment = config.training_environment
+    kwargs: dict[str, Any] = {**environment.kwargs, option: first}
+    env = make(environment.id, **kwargs)
+    try:
+        check_spaces(agent, env.observation_space, env.action_space)
+    except ConfigError as error:
+        raise ConfigError(f"{environment.id} with {option} {first}: {error}") from None
+    finally:
+        env.close()
 
 
 def agent_of(config: OnlineRunConfig) -> OnlineAgent:
