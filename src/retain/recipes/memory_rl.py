@@ -55,7 +55,7 @@ def passive_short_corridors(*, length: int = 29, model: str = "rate") -> OnlineR
     train = replace(
         run.train,
         episodes=6_000,
-        exploration_fraction=0.2,
+        exploration_fraction=0.375,
         learning_rate=3e-4,
         updates_per_step=0.05,
         evaluate_every=200 * length,
@@ -76,7 +76,7 @@ def active_tmaze(
 def active_short_corridors(*, length: int = 19, model: str = "rate") -> OnlineRunConfig:
     """Active T-Maze with DQN on corridors of 1 to `length` steps, judged on far longer ones."""
     run = active_tmaze(length=length, model=model)
-    train = replace(run.train, evaluate_every=1000 * length)
+    train = replace(run.train, exploration_fraction=0.17, evaluate_every=1000 * length)
     return _short_corridors(replace(run, train=train), length)
 
 

@@ -275,17 +275,19 @@ class _Trainer:
         self.averages.episodes(ended)
 
     def _epsilon(self) -> float:
-        """Share of uniform actions now: from 1 down to the last value, linearly in steps."""
+        """Share of uniform actions now: from 1 down to the last value, linearly in the budget."""
         if self.agent.stochastic():
             return 0.0
         settings, progress = self.settings, self.progress
         last = settings.final_epsilon
         last = 1.0 / progress.longest if last is None else last
-        total = settings.env_steps or math.inf
+        spent = 0.0  # of the budget that ends training first, without the random episodes
+        if settings.env_steps is not None:
+            spent = (progress.env_steps - progress.random_steps) / settings.env_steps
         if settings.episodes is not None:
-            total = min(total, settings.episodes * progress.longest)
-        span = max(1.0, settings.exploration_fraction * total)
-        done = min(1.0, (progress.env_steps - progress.random_steps) / span)
+            played = max(0, progress.episodes - settings.random_episodes)
+            spent = max(spent, played / settings.episodes)
+        done = min(1.0, spent / max(settings.exploration_fraction, 1e-9))
         return 1.0 + (last - 1.0) * done
 
     def _update(self, batch: EpisodeBatch, memory: MemoryState) -> None:
