@@ -2,8 +2,8 @@
 
 DQN on the T-Mazes, SAC-Discrete on the pixel tasks, with any model for memory. The budget
 ``published`` has the settings and the number of episodes of the authors' commands; ``short`` is for
-a machine with two cores. `short_corridors` is ours: it learns where it is cheap to learn, and is
-judged at the authors' longest corridor.
+a machine with two cores. `short_corridors` and `growing` are ours: they learn where it is cheap to
+learn, and are judged at the authors' longest corridor, or grow to it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from retain.core.errors import ConfigError
 from retain.recipes import RECIPES
-from retain.recipes.presets import check_size, model_config
+from retain.recipes.presets import SEGMENTED, check_size, model_config
 
 if TYPE_CHECKING:
     from retain.agents.online import OnlineAgentConfig
@@ -37,6 +37,11 @@ EPISODES = {
     "visual_match": {60: 40_000, 120: 30_000, 250: 15_000, 500: 10_000, 750: 10_000, 1000: 10_000},
     "key_to_door": {60: 40_000, 120: 40_000, 250: 30_000, 500: 15_000},
 }
+
+
+#: Length that a growing task begins with, and steps of a segment there: what is short is cheap.
+GROWING_FROM = {"passive_tmaze": 25, "active_tmaze": 5, "visual_match": 5, "key_to_door": 5}
+SEGMENT = 10
 
 
 @RECIPES.register("passive_tmaze/dqn")
@@ -94,6 +99,71 @@ def key_to_door(
 ) -> OnlineRunConfig:
     """Key-to-Door with SAC-Discrete: take a key that pays off `length` steps later."""
     return _pixels("key_to_door", "KeyToDoor", length, length + 25, model, budget)
+
+
+@RECIPES.register("passive_tmaze/growing")
+def passive_growing(*, length: int = 1500, model: str = "lstm") -> OnlineRunConfig:
+    """Passive T-Maze with DQN in corridors that grow to `length` steps as they are mastered."""
+    run = passive_tmaze(length=length, model=model)
+    train = replace(
+        run.train, updates_per_episode=2.0, replay_episodes=1000, exploration_fraction=0.05
+    )
+    return _growing_corridor(replace(run, train=train))
+
+
+@RECIPES.register("active_tmaze/growing")
+def active_growing(*, length: int = 500, model: str = "lstm") -> OnlineRunConfig:
+    """Active T-Maze with DQN in corridors that grow to `length` steps as they are mastered."""
+    run = active_tmaze(length=length, model=model)
+    train = replace(run.train, updates_per_episode=0.5, replay_episodes=2000)
+    return _growing_corridor(replace(run, train=train))
+
+
+@RECIPES.register("visual_match/growing")
+def visual_match_growing(*, length: int = 1000, model: str = "gpt2") -> OnlineRunConfig:
+    """Visual Match with SAC-Discrete; the apples between grow to `length` steps of them."""
+    return _growing_room(visual_match(length=length, model=model), length)
+
+
+@RECIPES.register("key_to_door/growing")
+def key_to_door_growing(*, length: int = 500, model: str = "lstm") -> OnlineRunConfig:
+    """Key-to-Door with SAC-Discrete; the apples between grow to `length` steps of them."""
+    return _growing_room(key_to_door(length=length, model=model), length)
+
+
+def _growing_corridor(run: OnlineRunConfig) -> OnlineRunConfig:
+    train = replace(
+        run.train,
+        num_envs=32,
+        # Up to the present length: what was learned is not lost where the next is walked badly.
+        env_kwargs={"min_corridor_length": 1},
+        evaluate_every=10_000,
+        log_every=10_000,
+    )
+    return _growing(replace(run, train=train))
+
+
+def _growing_room(run: OnlineRunConfig, length: int) -> OnlineRunConfig:
+    train = replace(
+        run.train,
+        env_steps=200_000 + 400 * length,
+        episodes=None,
+        updates_per_episode=2.0,
+        replay_episodes=1000,
+        evaluate_every=20_000,
+        log_every=20_000,
+    )
+    return _growing(replace(run, train=train))
+
+
+def _growing(run: OnlineRunConfig) -> OnlineRunConfig:
+    """Begins with what is short; models that read segments have them as long as is fit for it."""
+    task = run.recipe.split("/")[0]
+    model: Any = run.model
+    if model.registered_name in SEGMENTED:
+        model = replace(model, context_length=SEGMENT)
+    train = replace(run.train, curriculum_from=GROWING_FROM[task])
+    return replace(run, recipe=f"{task}/growing", model=model, train=train)
 
 
 def _tmaze(

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from retain.training.config import RunConfig
 
 
+#: Models that read segments, several in an episode.
+SEGMENTED = frozenset({"transformer_xl", "gtrxl", "rezero", "rmt", "rate", "elmur"})
+
+
 def model_config(
     name: str,
     *,
@@ -48,9 +52,8 @@ def model_config(
 
     config_class = MODELS.get(name).Config
     known = {field.name for field in dataclasses.fields(config_class)}
-    segments = {"transformer_xl", "gtrxl", "rezero", "rmt", "rate", "elmur"}
     wanted: dict[str, Any] = {
-        "context_length": -(-steps // 3) if name in segments else steps,
+        "context_length": -(-steps // 3) if name in SEGMENTED else steps,
         "num_layers": num_layers,
         "num_heads": num_heads,
         "head_width": width // num_heads,
@@ -59,7 +62,7 @@ def model_config(
     }
     if dropout is not None:
         wanted["dropout"] = dropout
-    if name in segments:
+    if name in SEGMENTED:
         wanted["feed_forward"] = 2 * width
     if name in ("rmt", "rate"):
         # What is written is the outputs of the last layer, and it must have read the segment.

@@ -28,6 +28,8 @@ LENGTHS = (30, 90, 150, 300, 900, 3000, 9600)
 #: With longer training sequences it is learned in short corridors first: in a segment of hundreds
 #: of steps nothing finds the one that matters.
 LONG, SHORT = 300, 25
+#: Segments of a training sequence that need no late start of the memory's cost.
+USUAL = 3
 SIZE: dict[str, Any] = {"width": 64, "num_layers": 2, "num_heads": 2, "head_width": 32}
 
 #: What `retain demo` compares, by the names in its results.
@@ -48,8 +50,9 @@ def rate(
     model = RATEConfig(**SIZE, context_length=context_length, num_memory_tokens=5, valve=valve)
     run = _run("tmaze/rate", model, num_segments, lengths)
     # So high a cost leaves few memories that ever change; a rising one lets the task be learned. In
-    # short corridors nothing has to be carried on, and any cost would close the gates there.
-    start = 0.6 if run.train.curriculum_from else 0.0
+    # short corridors nothing has to be carried on, and any cost would close the gates there; over
+    # many segments it is learned later that something has to be.
+    start = 0.6 if run.train.curriculum_from else 0.3 if num_segments > USUAL else 0.0
     train = replace(run.train, memory_cost_start=start, memory_cost_warmup=1.0 - start)
     return replace(run, train=train)
 

@@ -1,0 +1,90 @@
+"""Tasks that grow: how soon does each memory get to the longest task of Memory-RL?
+
+    python benchmarks/growing.py
+    python benchmarks/growing.py --at-once
+
+The T-Mazes of 1,500 (passive) and 500 steps (active), Visual Match with 1,000 steps between and
+Key-to-Door with 500: the longest that Ni et al. (2023) trained in, for seven to ten million steps.
+Here tasks are short at first, and twice as long whenever 95 of 100 episodes are right; a T-Maze run
+ends once it masters the longest, and then walks longer ones. A run that fails at one of these
+lengths is not sent on a longer one. With `--at-once` the Passive T-Maze of 1,500 steps from the
+first episode on, with as many updates for each, for a million steps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from common import Experiment, job_parser, run_all
+
+SUITE = "growing"
+#: GPT-2 without positions: what is seen behind the corridors trained in is nothing new to it.
+PLACELESS = ("--model.positions", "none")
+WALKS = {
+    "passive_tmaze": ((10_000, 20), (100_000, 20), (1_000_000, 10)),
+    "active_tmaze": ((1500, 100), (10_000, 20), (100_000, 20)),
+}
+LENGTHS = {"passive_tmaze": 1500, "active_tmaze": 500, "visual_match": 1000, "key_to_door": 500}
+#: Task, name and model, and flags. GPT-2's window reaches as far as its longest walk.
+ROWS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
+    ("passive_tmaze", "lstm", "lstm", ()),
+    ("passive_tmaze", "rate", "rate", ()),
+    ("passive_tmaze", "gru", "gru", ()),
+    (
+        *("passive_tmaze", "gpt2, no positions", "gpt2"),
+        (*PLACELESS, "--model.context-length", "10002"),
+    ),
+    ("active_tmaze", "lstm", "lstm", ()),
+    ("active_tmaze", "rate", "rate", ()),
+    ("active_tmaze", "gru", "gru", ()),
+    ("active_tmaze", "gpt2, no positions", "gpt2", PLACELESS),
+    ("visual_match", "gpt2", "gpt2", ()),
+    ("visual_match", "lstm", "lstm", ()),
+    ("key_to_door", "lstm", "lstm", ()),
+    ("key_to_door", "gpt2", "gpt2", ()),
+)
+#: The recipe with its growth taken back, and for fifty times the steps that it needs.
+AT_ONCE = (
+    *("--train.curriculum-from", "None", "--train.episodes", "670"),
+    *("--train.env-kwargs", "min_corridor_length", "1500"),
+    *("--train.evaluate-every", "100000", "--train.log-every", "100000"),
+)
+
+
+def experiment(task: str, name: str, model: str, flags: tuple[str, ...]) -> Experiment:
+    """One model in a task that grows."""
+    return Experiment(
+        label=name,
+        key=f"{task}-{_plain(name)}",
+        recipe=f"{task}/growing",
+        seeds=range(3),
+        flags=("--model", model, *flags, "--length", str(LENGTHS[task]), "--train.no-tensorboard"),
+        walks=WALKS.get(task, ()),
+    )
+
+
+def at_once(task: str, name: str, model: str, flags: tuple[str, ...]) -> Experiment:
+    """One model in the longest Passive T-Maze from the start."""
+    grown = experiment(task, name, model, flags)
+    return replace(
+        grown,
+        label=f"{name}, at once",
+        key=f"{task}-at-once-{_plain(name)}",
+        flags=(*grown.flags, *AT_ONCE),
+        walks=(),
+    )
+
+
+def _plain(name: str) -> str:
+    return name.replace(", ", "-").replace(" ", "-")
+
+
+if __name__ == "__main__":
+    parser = job_parser(__doc__)
+    parser.add_argument("--at-once", action="store_true", help="in the longest from the start")
+    options = parser.parse_args()
+    if options.at_once:
+        rows = [row for row in ROWS if row[0] == "passive_tmaze"]
+        run_all(SUITE, [at_once(*row) for row in rows], options)
+    else:
+        run_all(SUITE, [experiment(*row) for row in ROWS], options)
