@@ -16,7 +16,7 @@ from retain.envs import make
 from retain.evaluation import check_spaces
 from retain.models import MODELS
 from retain.recipes import RECIPES, memory_chain, memory_rl, recipe
-from retain.recipes.memory_rl import EPISODES
+from retain.recipes.memory_rl import EPISODES, GROWING_FROM
 from retain.recipes.presets import model_config
 from retain.training.config import OnlineRunConfig, config_from_dict, config_to_dict
 from retain.training.preparation import agent_of, start_online
@@ -135,6 +135,32 @@ def test_short_corridors_train_at_any_length_and_are_judged_at_their_own(tmp_pat
     assert config_from_dict(config_to_dict(config)) == config
     for model in OWN_MODELS:
         start_online(made("passive_tmaze/short_corridors", model=model), tmp_path / model)
+
+
+GROWING = {"passive_tmaze": 1500, "active_tmaze": 500, "visual_match": 1000, "key_to_door": 500}
+
+
+@pytest.mark.parametrize("task", GROWING)
+def test_what_grows_begins_short_and_ends_where_the_authors_do(task: str, tmp_path: Path) -> None:
+    for model in OWN_MODELS:
+        config = made(f"{task}/growing", model=model)
+        option = config.train.curriculum_option
+        assert config.environment.kwargs == {option: GROWING[task]}
+        assert GROWING[task] == max(EPISODES[task]) == config.grown
+        assert config.train.curriculum_from == GROWING_FROM[task]
+        assert config_from_dict(config_to_dict(config)) == config
+        start_online(config, tmp_path / model)
+    short: Any = made(f"{task}/growing", model="rate", length=60).model
+    window: Any = made(f"{task}/growing", model="gpt2", length=60).model
+    assert short.context_length == 10  # several segments in the first corridors as well
+    assert window.context_length > 60
+
+
+def test_rooms_that_grow_are_given_steps_and_corridors_episodes() -> None:
+    assert made("visual_match/growing", length=100).train.env_steps == 240_000
+    assert made("visual_match/growing", length=100).train.episodes is None
+    assert made("passive_tmaze/growing").train.env_steps is None
+    assert made("active_tmaze/growing").train.stop_at_return is not None
 
 
 def test_sizes_go_to_the_models_that_have_them() -> None:
