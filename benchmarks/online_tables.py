@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import all_models
+import growing
 import memory_chain
 import memory_rl
 from common import RESULTS, Experiment
@@ -117,6 +118,46 @@ def credit_table(figures: Path) -> str:
         "runs that got there. Each run had one core of two, shared with other work.",
     ]
     return "\n".join(rows)
+
+
+def growing_table() -> str:
+    """When each model mastered the longest of each task that grew, and what it did there."""
+    found = load_results(RESULTS / growing.SUITE)
+    rows = [
+        "| task | length | model | mastered | steps | seconds | success | return | "
+        "published budget |",
+        "|---|---:|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    for task, name, *_ in growing.ROWS:
+        for label in (name, f"{name}, at once"):
+            group = [r for r in found if r["label"] == label and _task(r) == task]
+            if not group:
+                continue
+            length = growing.LENGTHS[task]
+            there = [_mastered(run) for run in group]
+            when = [entry for entry in there if entry]
+            cells = [f"{len(when)} of {len(group)}"]
+            for key in ("env_steps", "seconds"):
+                cells.append(_spread([entry[key] for entry in when]) if when else "")
+            cells += [_cell(group, _first), _cell(group, _first_return)]
+            budget = f"{memory_rl.published_steps(task, length):,} steps"
+            line = [NAMES[task], f"{length:,}", f"`{label}`", *cells, budget]
+            rows.append(f"| {' | '.join(line)} |")
+    rows += [
+        "",
+        "Mastered: runs of which an evaluation in training, at the length, had a success of 0.95; "
+        "steps and seconds until then, mean ± standard error over these. Success and return of 100 "
+        "episodes of that length at the end of the training.",
+    ]
+    return "\n".join(rows)
+
+
+def _mastered(run: dict[str, Any]) -> dict[str, float] | None:
+    """The first evaluation in training, at the whole length, with the success that is asked for."""
+    for entry in run["training"]["history"]:
+        if entry["mean"] >= run["config"]["train"]["curriculum_score"]:
+            return dict(entry)
+    return None
 
 
 def draw_curves(figures: Path) -> None:
@@ -276,6 +317,14 @@ def _success(result: dict[str, Any]) -> float:
     return float(result["evaluations"][-1]["mean"])
 
 
+def _first(result: dict[str, Any]) -> float:
+    return float(result["evaluations"][0]["mean"])
+
+
+def _first_return(result: dict[str, Any]) -> float:
+    return float(result["evaluations"][0]["return_mean"])
+
+
 def _cell(group: Iterable[dict[str, Any]], metric: Callable[[dict[str, Any]], float]) -> str:
     values = [metric(result) for result in group]
     if not values:
@@ -290,8 +339,11 @@ def _until(group: list[dict[str, Any]], key: str) -> str:
     for result in group:
         reached = [h[key] for h in result["training"]["history"] if h["return"] >= 0.99]
         values += reached[:1]
-    if not values:
-        return "never"
+    return _spread(values) if values else "never"
+
+
+def _spread(values: list[float]) -> str:
+    """Mean and standard error of large numbers, and how many they are."""
     if len(values) == 1:
         return f"{values[0]:,.0f} (1)"
     mean, error = mean_stderr(values)

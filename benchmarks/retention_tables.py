@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import certificates
+import growing
 import items
 import lengths
 import recall
@@ -145,6 +146,25 @@ def short_corridors_table(figures: Path) -> str:
         "seconds of training, until ten times the length was walked or the budget was spent; the "
         "seconds are of unlike machines. A run with less than 0.75 was not sent further and counts "
         "as it was last seen."
+    )
+    return "\n\n".join(tables)
+
+
+def growing_walks_table() -> str:
+    """Success on walks that are longer than the longest corridor that a task grew to."""
+    found, tables = load_results(RESULTS / growing.SUITE), []
+    for task, walks in growing.WALKS.items():
+        values, rows = tuple(value for value, _ in walks), []
+        for name in (name for other, name, *_ in growing.ROWS if other == task):
+            group = [r for r in found if r["recipe"] == f"{task}/growing" and r["label"] == name]
+            if group:
+                rows.append([f"`{name}`", *_cells(group, values)])
+        maze = task.split("_")[0]
+        if rows:
+            tables.append(_markdown([f"{maze} T-Maze", *(f"{n:,}" for n in values)], rows))
+    tables.append(
+        "Success: mean ± standard error over runs, and how many of them made no mistake. A run "
+        "with less than 0.75 was not sent further and counts as it was last seen."
     )
     return "\n\n".join(tables)
 

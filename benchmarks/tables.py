@@ -11,6 +11,7 @@ from typing import Any
 import all_models
 import certificates
 import demo
+import growing
 import items
 import lengths
 import memory_chain
@@ -153,6 +154,8 @@ def main() -> None:
             short_corridors.SUITE,
             lambda: retention_tables.short_corridors_table(FIGURES),
         ),
+        (PAGE, "growing", growing.SUITE, online_tables.growing_table),
+        (PAGE, "growing-walks", growing.SUITE, retention_tables.growing_walks_table),
         (PAGE, "memory-chain", memory_chain.SUITE, lambda: online_tables.chain_table(FIGURES)),
         (PAGE, "gates", memory_chain.SUITE, online_tables.as_published_table),
         (PAGE, "long-spans", memory_chain.SUITE, online_tables.long_spans_table),

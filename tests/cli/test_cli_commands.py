@@ -139,6 +139,9 @@ def test_an_online_run_by_the_commands(
     assert Path("b.png").read_bytes().startswith(PNG)
     assert main(["info", "passive_tmaze/dqn"]) == 0
     assert '"corridor_length": 50' in capsys.readouterr().out
+    assert main(["info", "passive_tmaze/dqn", "--json"]) == 0
+    config = json.loads(capsys.readouterr().out)  # and nothing else
+    assert config["environment"]["kwargs"] == {"corridor_length": 50}
 
 
 def test_tasks_of_ones_own_by_the_commands(

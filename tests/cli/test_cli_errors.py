@@ -39,6 +39,12 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 # -- names ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("name", ["rate", "dqn", "retain/TMaze-v0"])
+def test_json_of_what_is_told_in_words_is_refused(refused: Refused, name: str) -> None:
+    line = refused("info", name, "--json")
+    assert f"--json is for runs, datasets and recipes, not for '{name}'" in line
+
+
 def test_unknown_names_give_the_nearest(refused: Refused, here: Path) -> None:
     assert "unknown command 'evalute'; did you mean evaluate" in refused("evalute")
     assert "unknown recipe 'tmaze/rte'; did you mean tmaze/rate" in refused("train", "tmaze/rte")
@@ -47,6 +53,7 @@ def test_unknown_names_give_the_nearest(refused: Refused, here: Path) -> None:
     assert "did you mean" in line
     assert "transformer_xl" in line
     assert "did you mean retain/TMaze-v0" in refused("collect", "retain/TMaze-v1")
+    assert "unknown run folder" in refused("info", "transformer_x", "--json")
     line = refused("collect", "retain/TMaze-v0", "--option", "corridor=3")
     assert "no option 'corridor'; its options: balanced_goals, corridor_length" in line
     line = refused("collect", "CartPole-v1")

@@ -90,9 +90,12 @@ def test_interrupt_gives_130_and_the_way_on(tmp_path: Path) -> None:
         "--train.evaluate-every=None",
         "--train.log-every=1",
     ]
+    # A shell's background has the signal ignored, and what it starts inherits that.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
         [*PROGRAM, *command, *endless], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
     )
+    signal.signal(signal.SIGINT, before)
     try:
         for _ in range(PATIENCE * 10):
             assert process.poll() is None

@@ -34,7 +34,7 @@ class Options:
     """A run's folder, or the name of what is asked about."""
 
     json: bool = False
-    """Print JSON instead of a table (runs and datasets)."""
+    """Print JSON alone (runs, datasets and recipes)."""
 
 
 def run(arguments: list[str]) -> None:
@@ -51,16 +51,18 @@ def run(arguments: list[str]) -> None:
         show_dataset(name, as_json=options.json)
         return
     if name in RECIPES:
-        _show_recipe(name)
+        _show_recipe(name, as_json=options.json)
         return
     from retain.models import MODELS
 
     if name in MODELS:
+        _check_text(options)
         _show_part(MODELS.get(name), name, "--model.")
         return
     from retain.agents import AGENTS
 
     if name in AGENTS:
+        _check_text(options)
         _show_part(AGENTS.get(name), name, "--agent.")
         return
     import gymnasium as gym
@@ -69,6 +71,7 @@ def run(arguments: list[str]) -> None:
 
     _ = retain.envs  # imported for what it registers
     if name in gym.registry or ":" in name:
+        _check_text(options)
         _show_environment(name)
         return
     ours = [id for id in gym.registry if id.startswith("retain/")]
@@ -77,6 +80,12 @@ def run(arguments: list[str]) -> None:
         f"unknown run folder, dataset, recipe, model, agent or environment '{name}'; "
         f"{nearest(name, known) or f'`retain list` lists what there is; {IMPORT_YOURS}'}"
     )
+
+
+def _check_text(options: Options) -> None:
+    """Checks that no JSON is asked for of what is told in words."""
+    if options.json:
+        raise RetainError(f"--json is for runs, datasets and recipes, not for '{options.name}'")
 
 
 def show_dataset(name: str, *, as_json: bool = False) -> None:
@@ -122,12 +131,15 @@ def _show_run(folder: Path, *, as_json: bool) -> None:
         show(evaluation_table("evaluations", results["evaluations"]))
 
 
-def _show_recipe(name: str) -> None:
+def _show_recipe(name: str, *, as_json: bool) -> None:
     from retain.cli.display import console, say
     from retain.cli.train import recipe_options
     from retain.core.config import to_dict
     from retain.recipes import RECIPES, recipe
 
+    if as_json:
+        print(json.dumps(to_dict(recipe(name)), indent=2))
+        return
     function = RECIPES.get(name)
     _say_document(inspect.getdoc(function), name)
     print(f"\n{recipe_options(function)[1]}\n")
