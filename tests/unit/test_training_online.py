@@ -393,6 +393,10 @@ def test_what_torch_refuses_is_said_as_a_setting(
         ({"updates_per_episode": 0.0}, "updates_per_episode must be above 0, not 0.0: nothing"),
         ({"curriculum_from": 0}, "curriculum_from must be at least 1"),
         ({"curriculum_from": 2}, "curriculum_from needs train.curriculum_option: which option"),
+        (
+            {"curriculum_from": 2, "curriculum_option": "size", "evaluate_every": None},
+            "curriculum_from needs train.evaluate_every: evaluations tell",
+        ),
         ({"num_envs": 0}, "num_envs must be at least 1"),
         ({"env_steps": 0}, "env_steps must be at least 1"),
         ({"sequence_length": 0}, "sequence_length must be at least 1"),
@@ -540,7 +544,7 @@ def test_a_curriculum_that_cannot_be_is_refused(
             "environment": "retain/VisualMatch-v0",
             "kwargs": {"distractor_length": 3, "colours": "per_episode"},
         }
-    usual = {"curriculum_option": "corridor_length", "curriculum_from": 3}
+    usual = {"curriculum_option": "corridor_length", "curriculum_from": 3, "evaluate_every": 10}
     with pytest.raises(ConfigError, match=message):
         train(tiny_online(**environment, **{**usual, **settings}), tmp_path)
     assert not (tmp_path / "run").exists()
@@ -549,13 +553,13 @@ def test_a_curriculum_that_cannot_be_is_refused(
 def test_a_curriculum_that_changes_what_is_seen_is_refused(tmp_path: Path) -> None:
     config = tiny_online(
         environment="retain/MemorySize-v0", kwargs={"num_bits": 3},
-        curriculum_option="num_bits", curriculum_from=2,
+        curriculum_option="num_bits", curriculum_from=2, evaluate_every=10,
     )  # fmt: skip
     with pytest.raises(ConfigError, match="with num_bits 2: the policy's observation space is"):
         train(config, tmp_path)
 
 
 def test_a_curriculum_that_begins_with_the_end_is_none(tmp_path: Path) -> None:
-    config = tiny_online(curriculum_option="corridor_length", curriculum_from=3)
+    config = tiny_online(curriculum_option="corridor_length", curriculum_from=3, evaluate_every=10)
     lines = metrics(train(config, tmp_path)[0].folder)
     assert {line["train/length"] for line in lines if "train/length" in line} == {4}

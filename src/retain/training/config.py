@@ -294,6 +294,11 @@ class OnlineTrainConfig(LoopConfig):
                 "train.curriculum_from needs train.curriculum_option: which option of the "
                 "environment grows"
             )
+        if self.curriculum_from is not None and self.evaluate_every is None:
+            raise ConfigError(
+                "train.curriculum_from needs train.evaluate_every: evaluations tell what is "
+                "mastered"
+            )
         self._from_0_to_1("exploration_fraction", "final_epsilon")
 
     @property
