@@ -15,6 +15,7 @@ from common import RESULTS, Experiment
 
 from retain.core.config import load_json
 from retain.report.final_plots import score_grid, score_vs_option
+from retain.report.growth import mastered_vs_steps
 from retain.report.plots import learning_curves
 from retain.report.results import load_results
 from retain.report.statistics import mean_stderr
@@ -120,9 +121,19 @@ def credit_table(figures: Path) -> str:
     return "\n".join(rows)
 
 
-def growing_table() -> str:
-    """When each model mastered the longest of each task that grew, and what it did there."""
+def growing_table(figures: Path) -> str:
+    """When each model mastered the longest of each task that grew, and what it did there.
+
+    Args:
+        figures: Folder of the figures that are drawn beside it.
+    """
     found = load_results(RESULTS / growing.SUITE)
+    for task in growing.WALKS:
+        group = [r for r in found if r["recipe"] == f"{task}/growing" and _grew(r)]
+        names = [name for other, name, *_ in growing.ROWS if other == task]
+        group.sort(key=lambda run: names.index(run["label"]))
+        title = f"{NAMES[task]}, corridors that grow"
+        mastered_vs_steps(group, figures / f"growing_{task}.png", title=title)
     rows = [
         "| task | length | model | mastered | steps | seconds | success | return | "
         "published budget |",
@@ -150,6 +161,10 @@ def growing_table() -> str:
         "episodes of that length at the end of the training.",
     ]
     return "\n".join(rows)
+
+
+def _grew(run: dict[str, Any]) -> bool:
+    return run["config"]["train"]["curriculum_from"] is not None
 
 
 def _mastered(run: dict[str, Any]) -> dict[str, float] | None:

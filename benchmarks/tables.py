@@ -154,7 +154,7 @@ def main() -> None:
             short_corridors.SUITE,
             lambda: retention_tables.short_corridors_table(FIGURES),
         ),
-        (PAGE, "growing", growing.SUITE, online_tables.growing_table),
+        (PAGE, "growing", growing.SUITE, lambda: online_tables.growing_table(FIGURES)),
         (PAGE, "growing-walks", growing.SUITE, retention_tables.growing_walks_table),
         (PAGE, "memory-chain", memory_chain.SUITE, lambda: online_tables.chain_table(FIGURES)),
         (PAGE, "gates", memory_chain.SUITE, online_tables.as_published_table),

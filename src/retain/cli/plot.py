@@ -20,6 +20,7 @@ DEFAULT_NAMES = {
     "final": "final_scores.png",
     "bars": "final_bars.png",
     "grid": "final_grid.png",
+    "growth": "growth.png",
 }
 
 
@@ -31,12 +32,13 @@ class Options:
     curves: a logged metric over training, with a 95 % confidence band or the standard error.
     heatmap: trained length by tested length. final: the final score against an option of the
     environment trained in, one line for each model. bars: the same as bars for each setting of the
-    environment. grid: the same as a table of colours, models by tasks. table: a Markdown table of
-    all evaluations. csv: the same as comma-separated values.
+    environment. grid: the same as a table of colours, models by tasks. growth: what runs whose
+    environment grew had mastered by which step. table: a Markdown table of all evaluations. csv:
+    the same as comma-separated values.
     """
 
     kind: Annotated[
-        Literal["success", "curves", "heatmap", "final", "bars", "grid", "table", "csv"],
+        Literal["success", "curves", "heatmap", "final", "bars", "grid", "growth", "table", "csv"],
         tyro.conf.Positional,
     ]
     """What to draw."""
@@ -66,8 +68,8 @@ class Options:
     runs is far wider than they are."""
 
     group: Literal["recipe", "model"] | None = None
-    """curves, final, bars, grid: what runs are put together by; None: by recipe for curves, and by
-    label or model for the others."""
+    """curves, final, bars, grid, growth: what runs are put together by; None: by recipe for curves,
+    and by label or model for the others."""
 
     parameter: str | None = None
     """final: the option of the environment, such as corridor_length."""
@@ -134,6 +136,10 @@ def draw(options: Options) -> Path:
     results = load_results(list(options.files), _left_out)
     if options.kind in ("final", "bars", "grid"):
         return _draw_final(options, results, out)
+    if options.kind == "growth":
+        from retain.report.growth import mastered_vs_steps
+
+        return mastered_vs_steps(results, out, group=options.group, title=title)
     metric, environment = options.metric or "success", options.environment
     if options.kind == "heatmap":
         return plots.length_heatmap(

@@ -57,7 +57,7 @@ def final_scores(
         last = max(row.step for row in kept)
         # Of several at one step, as with other seeds, the one evaluated last counts.
         final = [row for row in kept if row.step == last][-1]
-        scores.append(dataclasses.replace(final, label=_name(result, group)))
+        scores.append(dataclasses.replace(final, label=name_of(result, group)))
     return scores, [environment_of(result) for result in results], metric
 
 
@@ -179,7 +179,8 @@ def _sortable(value: Any) -> tuple[int, float, str]:
     return sort_key(simple)
 
 
-def _name(result: Result, group: Group | None) -> str:
+def name_of(result: Result, group: Group | None) -> str:
+    """Returns what a line is named after: the recipe, the model, or the label if there is one."""
     if group is not None:
         return str(result[group])
     return str(result.get("label") or result["model"])
