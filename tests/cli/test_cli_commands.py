@@ -57,6 +57,7 @@ ONLINE = {
     "visual_match/growing": ["--length=6"],
     "key_to_door/growing": ["--length=2"],
     "memory_length/a2c": ["--length=3"],
+    "memory_length/growing": ["--length=6"],
     "memory_size/a2c": ["--bits=2"],
     "distributed_memory/a2c": ["--length=4", "--bits=3"],
 }

@@ -156,6 +156,13 @@ def test_what_grows_begins_short_and_ends_where_the_authors_do(task: str, tmp_pa
     assert window.context_length > 60
 
 
+def test_a_span_that_grows() -> None:
+    config = made("memory_length/growing", model="gru", length=60)
+    assert config.environment.kwargs == {"memory_length": 60, "num_bits": 1}
+    assert (config.train.curriculum_option, config.grown) == ("memory_length", 60)
+    assert config.recipe == "memory_length/growing"
+
+
 def test_rooms_that_grow_are_given_steps_and_corridors_episodes() -> None:
     assert made("visual_match/growing", length=100).train.env_steps == 240_000
     assert made("visual_match/growing", length=100).train.episodes is None

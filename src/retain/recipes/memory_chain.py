@@ -6,6 +6,7 @@ an update after each of 10,000 episodes; ``short`` plays as many episodes sixtee
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from retain.recipes import RECIPES
@@ -25,6 +26,20 @@ def memory_length(
     check_size("length", length)
     kwargs = {"memory_length": length, "num_bits": 1}
     return _run("memory_length/a2c", "MemoryLength", kwargs, length + 2, model, budget)
+
+
+@RECIPES.register("memory_length/growing")
+def memory_length_growing(*, length: int = 100, model: str = "lstm") -> OnlineRunConfig:
+    """Bsuite's memory length with A2C, for spans that grow to `length` as they are mastered."""
+    run = memory_length(length=length, model=model)
+    train = replace(
+        run.train,
+        curriculum_option="memory_length",
+        curriculum_from=5,
+        evaluate_every=5_000,
+        stop_at_return=0.995,
+    )
+    return replace(run, recipe="memory_length/growing", train=train)
 
 
 @RECIPES.register("memory_size/a2c")

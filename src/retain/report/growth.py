@@ -73,7 +73,10 @@ def mastered_vs_steps(
         RunError: If the file cannot be written.
     """
     grown = [(name_of(result, group), *mastered(result)) for result in results]
-    kinds = {(environment_of(result)["id"], grown[i][1]) for i, result in enumerate(results)}
+    kinds = {
+        (environment_of(result)["id"], option)
+        for result, (_, option, _) in zip(results, grown, strict=True)
+    }
     if len(kinds) > 1:
         named = ", ".join(sorted(f"{option} of {short_name(id)}" for id, option in kinds))
         raise ConfigError(f"unlike things grew in these runs: {named}; name runs of one of them")
