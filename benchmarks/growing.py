@@ -53,7 +53,7 @@ ROWS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
 #: The recipe with its growth taken back, and for fifty times the steps that it needs.
 AT_ONCE = (
     *("--train.curriculum-from", "None", "--train.episodes", "670"),
-    *("--train.env-kwargs", "min_corridor_length", "1500"),
+    *("--train.env-kwargs.min-corridor-length", "1500"),
     *("--train.evaluate-every", "100000", "--train.log-every", "100000"),
 )
 

@@ -89,6 +89,10 @@ def test_unknown_names_give_the_nearest(refused: Refused, here: Path) -> None:
         (["train", "minari/sequence_policy", "--seed=1"], "needs --dataset ID"),
         (["train", "tmaze/rate", "--betas=1"], "--betas; did you mean --train.betas?"),
         (
+            ["train", "passive_tmaze/growing", "--train.env-kwargs", "min_corridor_length", "3"],
+            "--train.env-kwargs; did you mean --train.env-kwargs.min-corridor-length?",
+        ),
+        (
             ["train", "tmaze/rate", "--contxt_length", "3"],
             "did you mean --context-length or --model.context-length?",
         ),

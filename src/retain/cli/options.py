@@ -68,6 +68,8 @@ def field_flags(config: Any, above: str = "") -> Iterator[str]:
         name = above + field.name.replace("_", "-")
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             yield from field_flags(value, f"{name}.")
+        elif isinstance(value, dict) and value:  # a flag for each entry, and none for all
+            yield from (f"--{name}.{key.replace('_', '-')}" for key in value)
         elif field.init:
             yield f"--{name}"
 
@@ -75,10 +77,13 @@ def field_flags(config: Any, above: str = "") -> Iterator[str]:
 def nearest(word: str, known: Iterable[str]) -> str:
     """Returns a question for the names that are nearest to a word, at most three, or nothing.
 
-    A flag within a group is also near by its last part: `--train.betas` to `--betas`.
+    A flag within a group is also near by its last part: `--train.betas` to `--betas`; and all that
+    is within one to its name.
     """
 
     def nearness(name: str) -> float:
+        if name.startswith(f"{word}."):
+            return 1.0
         ends = [name]
         if "." in name and "." not in word:
             ends.append(f"--{name.rpartition('.')[2]}")
