@@ -37,7 +37,8 @@ def memory_length_growing(*, length: int = 100, model: str = "lstm") -> OnlineRu
         curriculum_option="memory_length",
         curriculum_from=5,
         evaluate_every=5_000,
-        stop_at_return=0.995,
+        # Evaluations sample from the policy: a few of a hundred episodes may go wrong.
+        stop_at_return=0.95,
     )
     return replace(run, recipe="memory_length/growing", train=train)
 
