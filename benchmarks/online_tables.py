@@ -15,7 +15,7 @@ from common import RESULTS, Experiment
 
 from retain.core.config import load_json
 from retain.report.final_plots import score_grid, score_vs_option
-from retain.report.growth import mastered_vs_steps
+from retain.report.growth import mastered_vs_steps, whole_mastered
 from retain.report.plots import learning_curves
 from retain.report.results import load_results
 from retain.report.statistics import mean_stderr
@@ -130,8 +130,8 @@ def growing_table(figures: Path) -> str:
     """
     found = load_results(RESULTS / growing.SUITE)
     for task in growing.WALKS:
-        group = [r for r in found if r["recipe"] == f"{task}/growing" and _grew(r)]
         names = [name for other, name, *_ in growing.ROWS if other == task]
+        group = [r for r in found if _task(r) == task and r["label"] in names]
         group.sort(key=lambda run: names.index(run["label"]))
         title = f"{NAMES[task]}, corridors that grow"
         mastered_vs_steps(group, figures / f"growing_{task}.png", title=title)
@@ -146,7 +146,7 @@ def growing_table(figures: Path) -> str:
             if not group:
                 continue
             length = growing.LENGTHS[task]
-            there = [_mastered(run) for run in group]
+            there = [whole_mastered(run) for run in group]
             when = [entry for entry in there if entry]
             cells = [f"{len(when)} of {len(group)}"]
             for key in ("env_steps", "seconds"):
@@ -165,18 +165,6 @@ def growing_table(figures: Path) -> str:
         "episodes of that length at the end of the training.",
     ]
     return "\n".join(rows)
-
-
-def _grew(run: dict[str, Any]) -> bool:
-    return run["config"]["train"]["curriculum_from"] is not None
-
-
-def _mastered(run: dict[str, Any]) -> dict[str, float] | None:
-    """The first evaluation in training, at the whole length, with the success that is asked for."""
-    for entry in run["training"]["history"]:
-        if entry["mean"] >= run["config"]["train"]["curriculum_score"]:
-            return dict(entry)
-    return None
 
 
 def draw_curves(figures: Path) -> None:

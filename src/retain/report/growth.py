@@ -40,11 +40,20 @@ def mastered(result: Result) -> tuple[str, list[tuple[int, int]]]:
             "--train.curriculum-from"
         )
     pairs = [(int(row["env_steps"]), int(row["value"])) for row in training["curriculum"]]
-    for entry in training["history"]:  # at the whole environment, once it has grown to that
-        if entry["mean"] >= settings["curriculum_score"]:
-            pairs.append((int(entry["env_steps"]), int(environment[option])))
-            break
+    whole = whole_mastered(result)
+    if whole is not None:
+        pairs.append((int(whole["env_steps"]), int(environment[option])))
     return option, pairs
+
+
+def whole_mastered(result: Result) -> dict[str, float] | None:
+    """Returns the first evaluation in training that masters the environment as it is, or None.
+
+    Args:
+        result: As `load_results` gives it, of an online run.
+    """
+    needed = result["config"]["train"]["curriculum_score"]
+    return next((h for h in result["training"]["history"] if h["mean"] >= needed), None)
 
 
 def mastered_vs_steps(

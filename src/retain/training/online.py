@@ -25,7 +25,7 @@ from retain.agents.online import OnlineAgent
 from retain.core.errors import RunError
 from retain.core.seeding import generator
 from retain.data.replay import EpisodeBatch, EpisodeReplay
-from retain.evaluation import evaluate_policy
+from retain.evaluation import EnvironmentConfig, evaluate_policy
 from retain.memory import MemoryState
 from retain.rollout import Episodes
 from retain.training import checkpoints, parallel
@@ -337,19 +337,27 @@ class _Trainer:
 
     # -- what surrounds it -----------------------------------------------------------------------
 
+    def _judge(
+        self, environment: EnvironmentConfig, parameter: str | None = None, value: int | None = None
+    ) -> dict[str, Any]:
+        """Plays the episodes of an evaluation."""
+        evaluation = self.config.evaluation
+        return evaluate_policy(
+            self.agent,
+            environment,
+            episodes=evaluation.episodes,
+            seed=evaluation.seed,
+            num_envs=evaluation.num_envs,
+            lookahead=evaluation.lookahead,
+            parameter=parameter,
+            value=value,
+        )
+
     def _grow(self) -> None:
         """Plays episodes at this stage of the curriculum, and goes on while it is mastered."""
-        evaluation, progress = self.config.evaluation, self.progress
-        environment = self.config.environment
+        progress, environment = self.progress, self.config.environment
         while options := self._options():
-            record = evaluate_policy(
-                self.agent,
-                replace(environment, kwargs={**environment.kwargs, **options}),
-                episodes=evaluation.episodes,
-                seed=evaluation.seed,
-                num_envs=evaluation.num_envs,
-                lookahead=evaluation.lookahead,
-            )
+            record = self._judge(replace(environment, kwargs={**environment.kwargs, **options}))
             (value,) = options.values()
             self._log({f"eval/{record['metric']}/{value}": record["mean"]})
             if record["mean"] < self.settings.curriculum_score:
@@ -376,16 +384,7 @@ class _Trainer:
         metrics: dict[str, float] = {}
         returns = []
         for value in values:
-            record = evaluate_policy(
-                self.agent,
-                self.config.environment,
-                episodes=evaluation.episodes,
-                seed=evaluation.seed,
-                num_envs=evaluation.num_envs,
-                lookahead=evaluation.lookahead,
-                parameter=evaluation.parameter,
-                value=value,
-            )
+            record = self._judge(self.config.environment, evaluation.parameter, value)
             suffix = "" if value is None else f"/{value}"
             metrics[f"eval/return{suffix}"] = record["return_mean"]
             returns.append(record["return_mean"])

@@ -70,19 +70,24 @@ def _check_environment(config: AnyRunConfig, policy: Policy, source: str) -> Non
     for value in values:
         if evaluation.parameter is not None and value is not None:
             kwargs[evaluation.parameter] = value
-        env = make(config.environment.id, **kwargs)
-        try:
-            check_spaces(policy, env.observation_space, env.action_space)
-        except ConfigError as error:
-            raise ConfigError(f"{source} and {config.environment.id}: {error}") from None
-        finally:
-            env.close()
+        _check_made(policy, config.environment.id, kwargs, f"{source} and {config.environment.id}")
     if evaluation.lookahead > 1:
         rows = make_vec(config.environment.id, num_envs=1, independent_rows=True, **kwargs)
         try:
             check_goes_back(rows)
         finally:
             rows.close()
+
+
+def _check_made(policy: Policy, environment: str, kwargs: dict[str, Any], where: str) -> None:
+    """Checks that a policy fits what an environment shows and takes with some options."""
+    env = make(environment, **kwargs)
+    try:
+        check_spaces(policy, env.observation_space, env.action_space)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
+    finally:
+        env.close()
 
 
 def start_online(config: OnlineRunConfig, folder: Path) -> Run:
@@ -116,13 +121,7 @@ def _check_curriculum(config: OnlineRunConfig, agent: OnlineAgent) -> None:
         return
     environment = config.training_environment
     kwargs: dict[str, Any] = {**environment.kwargs, option: first}
-    env = make(environment.id, **kwargs)
-    try:
-        check_spaces(agent, env.observation_space, env.action_space)
-    except ConfigError as error:
-        raise ConfigError(f"{environment.id} with {option} {first}: {error}") from None
-    finally:
-        env.close()
+    _check_made(agent, environment.id, kwargs, f"{environment.id} with {option} {first}")
 
 
 def agent_of(config: OnlineRunConfig) -> OnlineAgent:
