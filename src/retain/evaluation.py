@@ -68,6 +68,15 @@ class EvaluationConfig:
         if (self.values or self.values_in_training) and self.parameter is None:
             raise ConfigError("evaluation.values need evaluation.parameter, the option to set")
 
+    def arguments(self) -> dict[str, int]:
+        """Returns what every evaluation of the run passes on to `evaluate_policy`."""
+        return {
+            "episodes": self.episodes,
+            "seed": self.seed,
+            "num_envs": self.num_envs,
+            "lookahead": self.lookahead,
+        }
+
 
 def evaluate_policy(
     policy: Policy,

@@ -465,8 +465,10 @@ def _scores(monkeypatch: pytest.MonkeyPatch, scores: dict[int, list[float]]) -> 
     """Gives evaluations in corridors of a length one score after the other; tells the lengths."""
     asked = []
 
-    def evaluate(_: Any, environment: EnvironmentConfig, **__: Any) -> dict[str, Any]:
-        length = environment.kwargs["corridor_length"]
+    def evaluate(
+        _: Any, environment: EnvironmentConfig, *, parameter: str | None, value: Any, **__: Any
+    ) -> dict[str, Any]:
+        length = {**environment.kwargs, parameter: value}["corridor_length"]
         assert isinstance(length, int)
         asked.append(length)
         mean = scores[length].pop(0)

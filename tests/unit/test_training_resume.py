@@ -36,6 +36,16 @@ CONFIGS = {
         warmup_updates=3,
     ),
     "doubling lengths": tiny(updates=UPDATES, curriculum_from=3, checkpoint_every=5),
+    "by mastery": tiny(
+        updates=UPDATES,
+        learning_rate=0.01,
+        batch_size=64,
+        warmup_updates=1,
+        curriculum_from=2,  # up to 4 by update 3, up to 8 by update 15
+        curriculum_score=0.3,
+        evaluate_every=3,
+        checkpoint_every=5,
+    ),
     "update per segment": tiny(
         "tmaze/rate-paper",
         model={"dropout": 0.1},

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 LENGTHS = (30, 90, 150, 300, 900, 3000, 9600)
 #: With longer training sequences it is learned in short corridors first: in a segment of hundreds
 #: of steps nothing finds the one that matters.
-LONG, SHORT = 300, 25
+LONG, SHORT, MASTERED = 300, 25, 0.95
 #: Segments of a training sequence that need no late start of the memory's cost.
 USUAL = 3
 SIZE: dict[str, Any] = {"width": 64, "num_layers": 2, "num_heads": 2, "head_width": 32}
@@ -222,6 +222,7 @@ def _run(name: str, model: ModelConfig, num_segments: int, lengths: Lengths) -> 
         policy="expert",
         episodes=2000,
     )
+    grows = longest > LONG and lengths == "uniform"
     return RunConfig(
         recipe=name,
         environment=EnvironmentConfig(
@@ -235,9 +236,10 @@ def _run(name: str, model: ModelConfig, num_segments: int, lengths: Lengths) -> 
             updates=800,
             batch_size=32,
             schedule="cosine",
-            evaluate_every=100,
+            evaluate_every=50 if grows else 100,
             num_threads=1,
-            curriculum_from=SHORT if longest > LONG and lengths == "uniform" else None,
+            curriculum_from=SHORT if grows else None,
+            curriculum_score=MASTERED if grows else None,
         ),
         evaluation=EvaluationConfig(
             parameter="corridor_length",

@@ -149,6 +149,10 @@ class TrainConfig(LoopConfig):
     """Train first on episodes of up to so many steps, then of up to twice as many, and so on, for
     equal shares of the first half of the updates, and then on all; None: on all from the start."""
 
+    curriculum_score: float | None = None
+    """Go on to longer episodes when these are mastered, instead of after equal shares: when an
+    evaluation with `evaluation.parameter` at their length has this mean. None: equal shares."""
+
     evaluate_every: int | None = None
     """Updates between evaluations during training; None for no evaluation before the end."""
 
@@ -170,6 +174,13 @@ class TrainConfig(LoopConfig):
         self._from_0_to_1("memory_cost_warmup", "memory_cost_start")
         if self.curriculum and self.curriculum_from is not None:
             raise ConfigError("train.curriculum and train.curriculum_from exclude each other")
+        if self.curriculum_score is not None:
+            for name in ("curriculum_from", "evaluate_every"):
+                if getattr(self, name) is None:
+                    raise ConfigError(
+                        f"train.curriculum_score needs train.{name}: evaluations tell when "
+                        "episodes of a length are mastered, and which are the first"
+                    )
         if self.update_per_segment and self.devices > 1:
             raise ConfigError("train.update_per_segment works on one device only")
 
@@ -359,6 +370,15 @@ class RunConfig(CommonRunConfig):
 
     train: TrainConfig = field(default_factory=TrainConfig)
     """How it is trained."""
+
+    def __post_init__(self) -> None:
+        """Checks the numbers."""
+        super().__post_init__()
+        if self.train.curriculum_score is not None and self.evaluation.parameter is None:
+            raise ConfigError(
+                "train.curriculum_score needs evaluation.parameter: the option of the environment "
+                "that is the length of its episodes"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

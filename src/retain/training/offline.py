@@ -24,6 +24,7 @@ from retain.evaluation import evaluate_policy
 from retain.memory import MemoryState
 from retain.training import checkpoints, parallel
 from retain.training.config import RunConfig, config_to_dict
+from retain.training.growth import Growth, Mastered
 from retain.training.loggers import Loggers, open_loggers
 from retain.training.preparation import sampler
 from retain.training.runs import Run
@@ -41,6 +42,7 @@ class _Progress:
     seconds: float = 0.0
     best: float = -math.inf
     history: list[dict[str, float]] = field(default_factory=list)
+    mastered: Mastered = field(default_factory=list)
 
 
 def train(run: Run, dataset: str, report: Report | None = None) -> dict[str, Any]:
@@ -132,10 +134,17 @@ class _Trainer:
         self.module, self.optimiser = self.fabric.setup(_Segments(self.policy), optimiser)
         if checkpoint is not None:  # the optimiser's averages go to where the weights are now
             self._restore(checkpoint)
+        self.growth = self._growth()
         self.logger = Loggers([])
         if rank == 0:
             plain = config_to_dict(config)
             self.logger = open_loggers(run.folder, self.settings, plain, self.progress.update)
+
+    def _growth(self) -> Growth:
+        """The curriculum by mastery; one that does not grow if there is none."""
+        score, first = self.settings.curriculum_score, self.settings.curriculum_from
+        whole = self.sampler.context_length * self.sampler.num_segments
+        return Growth(None if score is None else first, whole, score or 0.0, self.progress.mastered)
 
     # -- the loop --------------------------------------------------------------------------------
 
@@ -181,6 +190,7 @@ class _Trainer:
             "best": progress.best if math.isfinite(progress.best) else None,
             "solved_at_update": solved[0]["update"] if solved else None,
             "solved_at_seconds": solved[0]["seconds"] if solved else None,
+            "curriculum": progress.mastered,
             "parameters": sum(p.numel() for p in self.policy.parameters()),
         }
 
@@ -198,7 +208,7 @@ class _Trainer:
         starts = range(0, num_segments, run_length)
         whole = count_real(batch["mask"], segment)
         carrier = _Carrier(self.policy.model.initial_state(batch["mask"].shape[0]))
-        memory_cost = memory_cost_weight(self.settings, self.progress.update)
+        memory_cost = memory_cost_weight(self.settings, self.progress.update, self._grown_at())
         sums: dict[str, float] = {}
         for start in starts:
             if self.progress.update >= self.settings.updates:
@@ -275,42 +285,61 @@ class _Trainer:
     def _advance_curriculum(self) -> None:
         """Draws from now on the episodes of the curriculum's stage."""
         segment, num_segments = self.sampler.context_length, self.config.data.num_segments
-        longest = longest_episode(self.settings, self.progress.update, segment, num_segments)
+        if self.settings.curriculum_score is not None:
+            longest = self.growth.value
+        else:
+            longest = longest_episode(self.settings, self.progress.update, segment, num_segments)
         if longest != self.sampler.longest:
             self.sampler.set_longest(longest)
+
+    def _grown_at(self) -> float:
+        """The update by which all of the curriculum was mastered; infinite if it is not yet."""
+        if self.growth.value is not None:
+            return math.inf
+        mastered = self.progress.mastered
+        return mastered[-1]["update"] if mastered else 0
 
     # -- what surrounds it -----------------------------------------------------------------------
 
     def _evaluate(self) -> None:
-        """Plays episodes at the values that are watched during training."""
-        evaluation = self.config.evaluation
-        values: tuple[int | None, ...] = evaluation.values_in_training or (None,)
-        metrics, mean = {}, 0.0
-        if self.fabric.global_rank == 0:
-            for value in values:
-                record = evaluate_policy(
-                    self.policy,
-                    self.config.environment,
-                    episodes=evaluation.episodes,
-                    seed=evaluation.seed,
-                    num_envs=evaluation.num_envs,
-                    lookahead=evaluation.lookahead,
-                    parameter=evaluation.parameter,
-                    value=value,
-                )
-                name = f"eval/{record['metric']}" + ("" if value is None else f"/{value}")
-                mean = record["mean"]
-                metrics[name] = mean
-            self._log(metrics)
-        # All devices must agree on which checkpoint is the best.
-        mean = self.fabric.broadcast(mean)
+        """Plays episodes at the values that are watched during training.
+
+        As long as episodes grow by mastery, it is judged by the curriculum alone.
+        """
         progress = self.progress
-        progress.history.append(
-            {"update": progress.update, "seconds": progress.seconds, "mean": mean}
-        )
+        now: dict[str, float] = {"update": progress.update, "seconds": progress.seconds}
+        self.growth.go_on(self._score_at, now)
+        if self.growth.value is not None:
+            return
+        values: tuple[int | None, ...] = self.config.evaluation.values_in_training or (None,)
+        records = [self._play(value) for value in values]
+        self._log(dict(records))
+        mean = records[-1][1]
+        progress.history.append({**now, "mean": mean})
         if mean > progress.best:
             progress.best = mean
             self._save(best=True)
+
+    def _score_at(self, value: int) -> float:
+        """Plays an evaluation at a value, notes it, and returns its mean."""
+        name, mean = self._play(value)
+        self._log({name: mean})
+        return mean
+
+    def _play(self, value: int | None) -> tuple[str, float]:
+        """Plays the episodes of an evaluation; returns its name and mean, alike on all devices."""
+        name, mean = "", 0.0
+        if self.fabric.global_rank == 0:
+            evaluation = self.config.evaluation
+            record = evaluate_policy(
+                self.policy, self.config.environment, **evaluation.arguments(),
+                parameter=evaluation.parameter, value=value,
+            )  # fmt: skip
+            mean = record["mean"]
+            name = f"eval/{record['metric']}" + ("" if value is None else f"/{value}")
+        # All devices must agree on what is mastered, and on which checkpoint is the best.
+        told: tuple[str, float] = self.fabric.broadcast((name, mean))
+        return told
 
     def _log(self, metrics: dict[str, float]) -> None:
         self.logger.log(self.progress.update, metrics)

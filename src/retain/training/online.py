@@ -12,7 +12,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,12 +25,14 @@ from retain.agents.online import OnlineAgent
 from retain.core.errors import RunError
 from retain.core.seeding import generator
 from retain.data.replay import EpisodeBatch, EpisodeReplay
-from retain.evaluation import EnvironmentConfig, evaluate_policy
+from retain.evaluation import evaluate_policy
 from retain.memory import MemoryState
 from retain.rollout import Episodes
 from retain.training import checkpoints, parallel
+from retain.training.averages import Averages
 from retain.training.config import OnlineRunConfig, config_to_dict
 from retain.training.experience import Collector
+from retain.training.growth import Growth, Mastered
 from retain.training.loggers import open_loggers
 from retain.training.runs import Run
 
@@ -54,41 +56,7 @@ class _Progress:
     best: float = -math.inf
     stopped: bool = False
     history: list[dict[str, float]] = field(default_factory=list)
-    mastered: list[dict[str, float]] = field(default_factory=list)
-
-
-class _Averages:
-    """Means of what has come since the last line of metrics."""
-
-    def __init__(self) -> None:
-        self.clear()
-
-    def clear(self) -> None:
-        self.sums: dict[str, float] = {}
-        self.counts: dict[str, int] = {}
-        self.start_clock()
-
-    def start_clock(self) -> None:
-        self.since = time.perf_counter()
-        self.env_steps = self.updates = 0
-
-    def add(self, name: str, values: Any) -> None:
-        array = np.asarray(values, dtype=np.float64)
-        self.sums[name] = self.sums.get(name, 0.0) + float(array.sum())
-        self.counts[name] = self.counts.get(name, 0) + array.size
-
-    def episodes(self, ended: Episodes) -> None:
-        self.add("train/return", ended.return_B)
-        self.add("train/length", ended.length_B)
-        if ended.success_B is not None and len(ended.success_B):
-            self.add("train/success", ended.success_B)
-
-    def means(self) -> dict[str, float]:
-        seconds = max(time.perf_counter() - self.since, 1e-9)
-        means = {k: self.sums[k] / self.counts[k] for k in self.sums if self.counts[k]}
-        means["train/env_steps_per_second"] = self.env_steps / seconds
-        means["train/updates_per_second"] = self.updates / seconds
-        return means
+    mastered: Mastered = field(default_factory=list)
 
 
 def train(run: Run, report: Report | None = None) -> dict[str, Any]:
@@ -142,7 +110,7 @@ class _Trainer:
             weight_decay=self.settings.weight_decay,
         )
         self.trained = trained
-        self.progress, self.averages = _Progress(), _Averages()
+        self.progress, self.averages = _Progress(), Averages()
         self.replay = replay_of(config, self.agent)
         checkpoint = checkpoints.latest(run.folder)
         if checkpoint is not None:
@@ -150,6 +118,9 @@ class _Trainer:
         _, self.optimiser = self.fabric.setup(self.agent, optimiser)
         if checkpoint is not None:  # the optimiser's averages go to where the weights are now
             self._restore(checkpoint)
+        first = self.settings.curriculum_from
+        whole = 0 if first is None else config.grown
+        self.growth = Growth(first, whole, self.settings.curriculum_score, self.progress.mastered)
         self.collector = Collector(self.agent, config.training_environment, config.seed)
         plain = config_to_dict(config)
         self.logger = open_loggers(run.folder, self.settings, plain, self.progress.env_steps)
@@ -213,11 +184,8 @@ class _Trainer:
 
     def _options(self) -> dict[str, int]:
         """Options of the environment at this stage of the curriculum, over its own."""
-        option, first = self.settings.curriculum_option, self.settings.curriculum_from
-        if option is None or first is None:
-            return {}
-        value = first * 2 ** len(self.progress.mastered)
-        return {option: value} if value < self.config.grown else {}
+        option, value = self.settings.curriculum_option, self.growth.value
+        return {} if option is None or value is None else {option: value}
 
     def _round_of_replay(self, replay: EpisodeReplay) -> None:
         """Plays a round into the replay, then makes the updates that are due."""
@@ -337,54 +305,34 @@ class _Trainer:
 
     # -- what surrounds it -----------------------------------------------------------------------
 
-    def _judge(
-        self, environment: EnvironmentConfig, parameter: str | None = None, value: int | None = None
-    ) -> dict[str, Any]:
-        """Plays the episodes of an evaluation."""
-        evaluation = self.config.evaluation
-        return evaluate_policy(
-            self.agent,
-            environment,
-            episodes=evaluation.episodes,
-            seed=evaluation.seed,
-            num_envs=evaluation.num_envs,
-            lookahead=evaluation.lookahead,
-            parameter=parameter,
-            value=value,
-        )
-
-    def _grow(self) -> None:
-        """Plays episodes at this stage of the curriculum, and goes on while it is mastered."""
-        progress, environment = self.progress, self.config.environment
-        while options := self._options():
-            record = self._judge(replace(environment, kwargs={**environment.kwargs, **options}))
-            (value,) = options.values()
-            self._log({f"eval/{record['metric']}/{value}": record["mean"]})
-            if record["mean"] < self.settings.curriculum_score:
-                break
-            progress.mastered.append(
-                {
-                    "value": value,
-                    "env_steps": progress.env_steps,
-                    "updates": progress.updates,
-                    "seconds": progress.seconds,
-                }
-            )
+    def _score_here(self, value: int) -> float:
+        """Plays episodes at this stage of the curriculum; returns their mean."""
+        record = evaluate_policy(
+            self.agent, self.config.environment, **self.config.evaluation.arguments(),
+            parameter=self.settings.curriculum_option, value=value,
+        )  # fmt: skip
+        self._log({f"eval/{record['metric']}/{value}": record["mean"]})
+        mean: float = record["mean"]
+        return mean
 
     def _evaluate(self) -> bool:
         """Plays episodes at the values that are watched; returns whether they are the best so far.
 
         As long as the environment grows, it is judged by the curriculum alone.
         """
-        self._grow()
-        if self._options():
-            return False
         evaluation, progress = self.config.evaluation, self.progress
+        counts = ("env_steps", "updates", "seconds")
+        self.growth.go_on(self._score_here, {name: getattr(progress, name) for name in counts})
+        if self.growth.value is not None:
+            return False
         values: tuple[int | None, ...] = evaluation.values_in_training or (None,)
         metrics: dict[str, float] = {}
         returns = []
         for value in values:
-            record = self._judge(self.config.environment, evaluation.parameter, value)
+            record = evaluate_policy(
+                self.agent, self.config.environment, **evaluation.arguments(),
+                parameter=evaluation.parameter, value=value,
+            )  # fmt: skip
             suffix = "" if value is None else f"/{value}"
             metrics[f"eval/return{suffix}"] = record["return_mean"]
             returns.append(record["return_mean"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -55,18 +55,29 @@ def start(config: RunConfig, folder: Path, dataset: str) -> Run:
         policy = SequencePolicy(config.agent, config.model, *spaces)
     except ValueError as error:  # torch's own checks, of a dropout say
         raise ConfigError(f"the model cannot be built: {error}") from None
-    _check_environment(config, policy, f"dataset '{dataset}'")
+    first, by_mastery = config.train.curriculum_from, config.train.curriculum_score is not None
+    also = [first] if by_mastery and first is not None else []
+    _check_environment(config, policy, f"dataset '{dataset}'", also)
     parallel.fabric(config.train)
     if config.train.wandb is not None:
         WeightsAndBiases.check()
     return Run.create(folder, config, *spaces)
 
 
-def _check_environment(config: AnyRunConfig, policy: Policy, source: str) -> None:
-    """Checks that what is trained on one source can act wherever it will be evaluated."""
+def _check_environment(
+    config: AnyRunConfig, policy: Policy, source: str, also: Sequence[int] = ()
+) -> None:
+    """Checks that what is trained on one source can act wherever it will be evaluated.
+
+    Args:
+        config: The run.
+        policy: What acts.
+        source: What it is trained on, for messages.
+        also: Values of the evaluation's parameter, beside those that the run names.
+    """
     kwargs: dict[str, Any] = dict(config.environment.kwargs)
     evaluation = config.evaluation
-    values = dict.fromkeys([*evaluation.values, *evaluation.values_in_training]) or [None]
+    values = dict.fromkeys([*evaluation.values, *evaluation.values_in_training, *also]) or [None]
     for value in values:
         if evaluation.parameter is not None and value is not None:
             kwargs[evaluation.parameter] = value

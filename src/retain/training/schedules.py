@@ -31,28 +31,32 @@ def learning_rate(config: TrainConfig, update: int) -> float:
     return config.learning_rate * factor
 
 
-def memory_cost_weight(config: TrainConfig, update: int) -> float:
+def memory_cost_weight(config: TrainConfig, update: int, grown_at: float = 0) -> float:
     """Returns the weight, from 0 to 1, of what the memory itself asks for in one update.
 
-    It is zero up to `memory_cost_start`, and then rises with the cube of the progress: a small cost
-    is enough to close the gates of a memory that is not yet of use (Adam makes steps of one size of
-    small gradients too), and by the time that it would be, nothing can be written any more.
+    It is zero up to `memory_cost_start`, and while episodes grow by mastery, and then rises with
+    the cube of the progress: a small cost is enough to close the gates of a memory that is not yet
+    of use (Adam makes steps of one size of small gradients too), and by the time that it would be,
+    nothing can be written any more. However late it begins, it is 1 by the last update.
 
     Args:
         config: The training's settings.
         update: Number of the update, counted from 0.
+        grown_at: How many updates there were while episodes grew by mastery; infinite if they grow.
     """
-    since = update - config.memory_cost_start * config.updates
-    rising = config.memory_cost_warmup * config.updates
-    if rising:
-        return min(1.0, max(0.0, since) / rising) ** 3
-    return 1.0 if since >= 0 else 0.0
+    begins = max(config.memory_cost_start * config.updates, grown_at)
+    if update < begins:
+        return 0.0
+    rising = min(config.memory_cost_warmup * config.updates, config.updates - begins)
+    return min(1.0, (update - begins) / rising) ** 3 if rising > 0 else 1.0
 
 
 def longest_episode(
     config: TrainConfig, update: int, context_length: int, num_segments: int
 ) -> int | None:
     """Returns the steps of the longest episode that one update is trained on; None: no limit.
+
+    This is the curriculum by shares of the updates; that by mastery is `retain.training.growth`.
 
     Args:
         config: The training's settings.

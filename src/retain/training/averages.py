@@ -1,0 +1,53 @@
+"""Means of what happens between two lines of metrics."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+
+from retain.rollout import Episodes
+
+
+class Averages:
+    """Means of what has come since the last line of metrics, and how fast it came.
+
+    `sums` and `counts` are what a checkpoint keeps; `env_steps` and `updates` are counted by the
+    loop that owns this.
+    """
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Begins anew."""
+        self.sums: dict[str, float] = {}
+        self.counts: dict[str, int] = {}
+        self.start_clock()
+
+    def start_clock(self) -> None:
+        """Counts steps and updates for each second from now on."""
+        self.since = time.perf_counter()
+        self.env_steps = self.updates = 0
+
+    def add(self, name: str, values: Any) -> None:
+        """Takes in one number, or several."""
+        array = np.asarray(values, dtype=np.float64)
+        self.sums[name] = self.sums.get(name, 0.0) + float(array.sum())
+        self.counts[name] = self.counts.get(name, 0) + array.size
+
+    def episodes(self, ended: Episodes) -> None:
+        """Takes in episodes that are over."""
+        self.add("train/return", ended.return_B)
+        self.add("train/length", ended.length_B)
+        if ended.success_B is not None and len(ended.success_B):
+            self.add("train/success", ended.success_B)
+
+    def means(self) -> dict[str, float]:
+        """Returns the metrics."""
+        seconds = max(time.perf_counter() - self.since, 1e-9)
+        means = {k: self.sums[k] / self.counts[k] for k in self.sums if self.counts[k]}
+        means["train/env_steps_per_second"] = self.env_steps / seconds
+        means["train/updates_per_second"] = self.updates / seconds
+        return means
