@@ -8,8 +8,8 @@ Key-to-Door with 500: the longest that Ni et al. (2023) trained in, for seven to
 Here tasks are short at first, and twice as long whenever 95 of 100 episodes are right; a T-Maze run
 ends once it masters the longest, and then walks longer ones. A run that fails at one of these
 lengths is not sent on a longer one. Then memory length 100, with A2C, for the models of which some
-runs fail there without growing. With `--at-once` the Passive T-Maze of 1,500 steps from the
-first episode on, with as many updates for each, for a million steps.
+runs fail there without growing, and the Active T-Maze of 50 steps. With `--at-once` the Passive
+T-Maze of 1,500 steps from the first episode on, with as many updates for each, for a million steps.
 """
 
 from __future__ import annotations
@@ -50,6 +50,8 @@ ROWS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
     ("memory_length", "gtrxl", "gtrxl", ()),
     ("memory_length", "rate", "rate", ()),
 )
+#: At a length in between, with the recipe's models as they are: task, length and models.
+BETWEEN = ("active_tmaze", 50, ("lstm", "gpt2"))
 #: The recipe with its growth taken back, and for fifty times the steps that it needs.
 AT_ONCE = (
     *("--train.curriculum-from", "None", "--train.episodes", "670"),
@@ -67,6 +69,18 @@ def experiment(task: str, name: str, model: str, flags: tuple[str, ...]) -> Expe
         seeds=range(3),
         flags=("--model", model, *flags, "--length", str(LENGTHS[task]), "--train.no-tensorboard"),
         walks=WALKS.get(task, ()),
+    )
+
+
+def between(model: str) -> Experiment:
+    """One model, grown to the length in between."""
+    task, length, _ = BETWEEN
+    return Experiment(
+        label=model,
+        key=f"{task}-{length}-{model}",
+        recipe=f"{task}/growing",
+        seeds=range(3),
+        flags=("--model", model, "--length", str(length), "--train.no-tensorboard"),
     )
 
 
@@ -95,3 +109,4 @@ if __name__ == "__main__":
         run_all(SUITE, [at_once(*row) for row in rows], options)
     else:
         run_all(SUITE, [experiment(*row) for row in ROWS], options)
+        run_all(SUITE, [between(model) for model in BETWEEN[2]], options)

@@ -131,7 +131,8 @@ def growing_table(figures: Path) -> str:
     found = load_results(RESULTS / growing.SUITE)
     for task in growing.WALKS:
         names = [name for other, name, *_ in growing.ROWS if other == task]
-        group = [r for r in found if _task(r) == task and r["label"] in names]
+        longest = [r for r in found if _task(r) == task and _option(r) == growing.LENGTHS[task]]
+        group = [r for r in longest if r["label"] in names]
         group.sort(key=lambda run: names.index(run["label"]))
         title = f"{NAMES[task]}, corridors that grow"
         mastered_vs_steps(group, figures / f"growing_{task}.png", title=title)
@@ -140,12 +141,19 @@ def growing_table(figures: Path) -> str:
         "published budget |",
         "|---|---:|---|---:|---:|---:|---:|---:|---:|",
     ]
-    for task, name, *_ in growing.ROWS:
+    between, shorter, models = growing.BETWEEN
+    lines = [(between, shorter, model) for model in models]
+    lines += [(task, growing.LENGTHS[task], name) for task, name, *_ in growing.ROWS]
+    lines.sort(key=lambda line: list(growing.LENGTHS).index(line[0]))
+    for task, length, name in lines:
         for label in (name, f"{name}, at once"):
-            group = [r for r in found if r["label"] == label and _task(r) == task]
+            group = [
+                r
+                for r in found
+                if r["label"] == label and _task(r) == task and _option(r) == length
+            ]
             if not group:
                 continue
-            length = growing.LENGTHS[task]
             there = [whole_mastered(run) for run in group]
             when = [entry for entry in there if entry]
             cells = [f"{len(when)} of {len(group)}"]

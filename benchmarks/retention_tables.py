@@ -293,9 +293,9 @@ def lengths_table(figures: Path) -> str:
     )
 
 
-def lengths_growing_table() -> str:
-    """Success of the models that began with short corridors, by length trained on and tested on."""
-    groups, rows = _groups(lengths.GROWING), []
+def lengths_growing_table(suite: str) -> str:
+    """Success of models that began with short corridors, by length trained on and tested on."""
+    groups, rows = _groups(suite), []
     for trained in lengths.TRAINED:
         for label, _ in lengths.MODELS:
             group = [r for r in groups.get(label, []) if r["training"]["length"] == trained]

@@ -176,7 +176,13 @@ def main() -> None:
             RETENTION,
             "lengths-growing",
             lengths.GROWING,
-            retention_tables.lengths_growing_table,
+            lambda: retention_tables.lengths_growing_table(lengths.GROWING),
+        ),
+        (
+            RETENTION,
+            "lengths-by-shares",
+            lengths.BY_SHARES,
+            lambda: retention_tables.lengths_growing_table(lengths.BY_SHARES),
         ),
         (ROOT / "README.md", "demo", "demo", demo_table),
     )

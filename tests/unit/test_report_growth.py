@@ -28,11 +28,41 @@ def grown(model: str, seed: int, passed: dict[int, int], whole: int | None) -> d
     return result
 
 
+def grown_offline(label: str, passed: dict[int, int], whole: int | None) -> dict[str, Any]:
+    """A run on data that mastered some lengths after some updates, and 1,500 after `whole`."""
+    result = grown(label, 0, {}, None)
+    result["config"]["train"] = {"curriculum_from": 25, "curriculum_score": 0.9}
+    result["config"]["evaluation"] = {
+        "parameter": "corridor_length", "values_in_training": [1500, 7500],
+    }  # fmt: skip
+    result["training"]["curriculum"] = [
+        {"value": value, "update": update} for value, update in passed.items()
+    ]
+    history = [] if whole is None else [{"update": whole, "mean": 0.95}]
+    result["training"]["history"] = [{"update": 400, "mean": 0.5}, *history]
+    return result
+
+
 def test_what_was_mastered_and_when() -> None:
     option, pairs = mastered(grown("lstm", 0, {25: 900, 50: 2100}, 3000))
     assert option == "corridor_length"
     assert pairs == [(900, 25), (2100, 50), (3000, 1500)]
     assert mastered(grown("lstm", 0, {25: 900}, None))[1] == [(900, 25)]
+
+
+def test_what_was_mastered_on_data(tmp_path: Path, drawn: list[Figure]) -> None:
+    result = grown_offline("rate", {25: 100, 50: 150}, 500)
+    # The last is the longest that is watched in training.
+    assert mastered(result) == ("corridor_length", [(100, 25), (150, 50), (500, 7500)])
+    result["config"]["evaluation"]["values_in_training"] = []
+    assert mastered(result)[1][-1] == (500, 1500)
+    mastered_vs_steps([result], tmp_path / "a.png")
+    assert "Updates" in texts(drawn[0])
+    at_once = grown_offline("rate", {25: 400, 50: 400}, None)
+    mastered_vs_steps([at_once], tmp_path / "a.png")
+    assert [tick.get_text() for tick in drawn[1].axes[0].get_xticklabels()] == ["400"]
+    with pytest.raises(ConfigError, match=r"by env steps, corridor_length of .* by update"):
+        mastered_vs_steps([result, grown("lstm", 0, {25: 9}, 10)], tmp_path / "b.png")
 
 
 def test_the_figure_of_growth(tmp_path: Path, drawn: list[Figure]) -> None:
@@ -61,6 +91,10 @@ def test_what_cannot_be_drawn_is_said(tmp_path: Path) -> None:
     plain = online_result("lstm", 0, 1.0)
     with pytest.raises(ConfigError, match=r"nothing grew in the run .* --train.curriculum-from"):
         mastered_vs_steps([plain], path)
+    by_shares = grown_offline("rate", {}, None)
+    by_shares["config"]["train"]["curriculum_score"] = None
+    with pytest.raises(ConfigError, match=r"not trained with --train.curriculum-score$"):
+        mastered_vs_steps([by_shares], path)
     with pytest.raises(ConfigError, match="no run has mastered anything"):
         mastered_vs_steps([grown("lstm", 0, {}, None)], path)
     other = grown("lstm", 1, {25: 9}, 10)

@@ -1,4 +1,4 @@
-"""Environments that grew in training: what was mastered, and after how many steps."""
+"""What grew in training as it was mastered: values, and how long it took to master them."""
 
 from __future__ import annotations
 
@@ -20,40 +20,59 @@ if TYPE_CHECKING:
 def mastered(result: Result) -> tuple[str, list[tuple[int, int]]]:
     """Returns the option of the environment that grew in a run, and the values that were mastered.
 
+    Of an agent that learns by acting, the environment grew that it acts in; of a policy that learns
+    from data, the episodes.
+
     Args:
         result: As `load_results` gives it.
 
     Returns:
-        The option's name; and pairs of environment steps and of the value mastered by then, the
-        last of them that of the environment as it is, if the run got there.
+        The option's name; and pairs of environment steps (updates, of a policy that learns from
+        data) and of the value mastered by then, the last of them that of the environment as it is,
+        or the one that is watched, if the run got there.
 
     Raises:
         ConfigError: If nothing grew in the run.
     """
-    training = result["training"]
-    environment = environment_of(result)
-    settings = result["config"].get("train", {})
-    option = settings.get("curriculum_option")
-    if settings.get("curriculum_from") is None or option is None:
+    environment, config = environment_of(result), result["config"]
+    settings, evaluation = config.get("train", {}), config.get("evaluation", {})
+    by_acting = "curriculum_option" in settings
+    option = settings.get("curriculum_option") if by_acting else evaluation.get("parameter")
+    missing = [
+        "--" + name.replace("_", "-")
+        for name in ("train.curriculum_from", "train.curriculum_score")
+        if settings.get(name.removeprefix("train.")) is None
+    ]
+    if option is None or missing:
         raise ConfigError(
             f"nothing grew in the run '{result['run']}': it was not trained with "
-            "--train.curriculum-from"
+            f"{' and '.join(missing) or '--train.curriculum-option'}"
         )
-    pairs = [(int(row["env_steps"]), int(row["value"])) for row in training["curriculum"]]
+    when = _unit(result)
+    pairs = [
+        (int(row[when]), int(row["value"])) for row in result["training"].get("curriculum", [])
+    ]
     whole = whole_mastered(result)
     if whole is not None:
-        pairs.append((int(whole["env_steps"]), int(environment[option])))
+        watched = [] if by_acting else evaluation.get("values_in_training", [])
+        pairs.append((int(whole[when]), int([environment[option], *watched][-1])))
     return option, pairs
+
+
+def _unit(result: Result) -> str:
+    """What the history of a run counts in: an agent that acts has steps, others updates."""
+    return "env_steps" if "curriculum_option" in result["config"]["train"] else "update"
 
 
 def whole_mastered(result: Result) -> dict[str, float] | None:
     """Returns the first evaluation in training that masters the environment as it is, or None.
 
     Args:
-        result: As `load_results` gives it, of an online run.
+        result: As `load_results` gives it, of a run in which something grew.
     """
     needed = result["config"]["train"]["curriculum_score"]
-    return next((h for h in result["training"]["history"] if h["mean"] >= needed), None)
+    history = result["training"].get("history", [])
+    return next((h for h in history if h["mean"] >= needed), None)
 
 
 def mastered_vs_steps(
@@ -65,8 +84,8 @@ def mastered_vs_steps(
 ) -> Path:
     """Draws what each run has mastered against the steps of the environment until then.
 
-    One line a run, which rises where a value was found to be mastered; runs of one model have one
-    colour.
+    Of policies that learn from data, against the updates. One line a run, which rises where a value
+    was found to be mastered; runs of one model have one colour.
 
     Args:
         results: As `load_results` gives them, of one environment that grew.
@@ -83,12 +102,18 @@ def mastered_vs_steps(
     """
     grown = [(name_of(result, group), *mastered(result)) for result in results]
     kinds = {
-        (environment_of(result)["id"], option)
+        (environment_of(result)["id"], option, _unit(result))
         for result, (_, option, _) in zip(results, grown, strict=True)
     }
     if len(kinds) > 1:
-        named = ", ".join(sorted(f"{option} of {short_name(id)}" for id, option in kinds))
+        named = ", ".join(
+            sorted(
+                f"{option} of {short_name(id)} by {unit.replace('_', ' ')}"
+                for id, option, unit in kinds
+            )
+        )
         raise ConfigError(f"unlike things grew in these runs: {named}; name runs of one of them")
+    ((_, _, unit),) = kinds
     values = sorted({value for *_, pairs in grown for _, value in pairs})
     if not values:
         raise ConfigError("no run has mastered anything: there is nothing to draw")
@@ -113,7 +138,7 @@ def mastered_vs_steps(
         for axis, ticks in ((axes.xaxis, _round(first, last)), (axes.yaxis, values)):
             axis.set_ticks(ticks, [drawing.number(tick) for tick in ticks])
         axes.minorticks_off()
-        axes.set_xlabel("Environment steps")
+        axes.set_xlabel("Updates" if unit == "update" else "Environment steps")
         axes.set_ylabel(f"{words(grown[0][1])} mastered")
         if title:
             axes.set_title(title, pad=10)
@@ -123,7 +148,11 @@ def mastered_vs_steps(
 
 
 def _round(first: int, last: int) -> list[int]:
-    """Returns the numbers 1, 2 and 5 times a power of ten in a range, widened by a fifth."""
+    """Returns the numbers 1, 2 and 5 times a power of ten in a range, widened by a fifth.
+
+    Where there is none, the ends of the range.
+    """
     powers = range(math.floor(math.log10(first)) - 1, math.ceil(math.log10(last)) + 1)
     ticks = (int(digit * 10.0**power) for power in powers for digit in (1, 2, 5))
-    return [tick for tick in ticks if 0.8 * first <= tick <= 1.2 * last]
+    inside = [tick for tick in ticks if 0.8 * first <= tick <= 1.2 * last]
+    return inside or sorted({first, last})

@@ -93,7 +93,7 @@ def _history(path: Path) -> list[dict[str, Any]]:
     metric = next((e.get("metric") for e in found.get("evaluations", [])), None) or "mean"
     records = []
     for entry in (found.get("training") or {}).get("history", []):
-        record = {"step": entry.get("env_steps"), **entry}
+        record = {"step": entry.get("env_steps", entry.get("update")), **entry}
         record["eval/return"] = record.pop("return", None)
         record[f"eval/{metric}"] = record.pop("mean", None)
         records.append(record)

@@ -190,6 +190,7 @@ class _Trainer:
             "best": progress.best if math.isfinite(progress.best) else None,
             "solved_at_update": solved[0]["update"] if solved else None,
             "solved_at_seconds": solved[0]["seconds"] if solved else None,
+            "history": progress.history,
             "curriculum": progress.mastered,
             "parameters": sum(p.numel() for p in self.policy.parameters()),
         }
