@@ -233,6 +233,10 @@ def test_a_results_file_has_a_curve_too(tmp_path: Path) -> None:
     ends = [{"metric": "success", "mean": 1.0}]
     path.write_text(json.dumps({"training": {"history": history}, "evaluations": ends}))
     assert series(path, "eval/success", "updates")[1].tolist() == [0.5, 1.0]
+    on_data = [{"update": 50, "seconds": 1.0, "mean": 0.5}]
+    path.write_text(json.dumps({"training": {"history": on_data}, "evaluations": ends}))
+    assert [values.tolist() for values in series(path, "eval/success", "step")] == [[50], [0.5]]
+    assert series(path, "eval/success", "updates")[0].tolist() == [50]
     path.write_text("[]")
     assert load_metrics(path) == []
 
