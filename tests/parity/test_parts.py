@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from contract.trials import expect_same
 from parity.naive_rate import gru_gate, sinusoid
+from retain.nn import attention as attention_module
 from retain.nn.attention import RelativeAttention
 from retain.nn.blocks import Gate
 from retain.nn.positions import Positions
@@ -324,6 +325,47 @@ def test_attention_is_the_same_by_distance_and_by_place(
                 mask=mask,
             )
         parts = [*tokens, attention.position.weight]
+        found.append([read, *torch.autograd.grad(read.square().sum(), parts)])
+    for one, other in zip(*found, strict=True):
+        expect_same(one, other, "the output or a gradient")
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    batch=st.integers(1, 5),
+    length=st.integers(1, 4),
+    num_keys=st.integers(1, 9),
+    apart=st.booleans(),
+    own_masks=st.booleans(),
+    by_distance=st.booleans(),
+    rows=st.integers(1, 5),
+)
+def test_rows_read_a_few_at_a_time_are_read_alike(
+    batch: int, length: int, num_keys: int, apart: bool, own_masks: bool, by_distance: bool,
+    rows: int,
+):  # fmt: skip
+    heads, head_width = 2, 4
+    layer = RelativeAttention(6, heads, head_width, 0.0, 0.0)
+    shapes = [(batch, heads, length, head_width), *[(batch, heads, num_keys, head_width)] * 2]
+    tokens = [torch.randn(shape, requires_grad=True) for shape in shapes]
+    bias = torch.randn(2, heads, head_width, requires_grad=True)
+    mask = torch.randn(batch if own_masks else 1, 1, length, num_keys)
+    start = torch.arange(batch) if apart else 3
+    found = []
+    for limit in (10**9, rows * heads * length * num_keys * tokens[0].element_size()):
+        with (
+            patch.object(attention_module, "CACHE_BYTES", limit),
+            patch.object(layer, "_is_cheaper_by_distance", return_value=by_distance),
+        ):
+            read = layer.attend(
+                *tokens,
+                start=start,
+                positions=Positions(6, 16),
+                content_bias_HE=bias[0],
+                position_bias_HE=bias[1],
+                mask=mask,
+            )
+        parts = [*tokens, bias, layer.position.weight]
         found.append([read, *torch.autograd.grad(read.square().sum(), parts)])
     for one, other in zip(*found, strict=True):
         expect_same(one, other, "the output or a gradient")

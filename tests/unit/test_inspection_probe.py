@@ -18,6 +18,7 @@ from retain.inspection.verdict import verdict
 from retain.models import build
 from retain.models.rate import RATEConfig
 from retain.models.rmt import RMTConfig
+from retain.nn import attention
 from unit.test_inspection import chain, maze, offline, online
 
 # -- the probe -----------------------------------------------------------------------------------
@@ -153,7 +154,11 @@ def test_verdicts() -> None:
     ],
 )
 @pytest.mark.parametrize("length", [6, 4, 1])
-def test_the_recorded_weights_are_those_of_the_output(config: Any, length: int) -> None:
+@pytest.mark.parametrize("cache_bytes", [attention.CACHE_BYTES, 1])  # all rows at once; one by one
+def test_the_recorded_weights_are_those_of_the_output(
+    monkeypatch: pytest.MonkeyPatch, config: Any, length: int, cache_bytes: int
+) -> None:
+    monkeypatch.setattr(attention, "CACHE_BYTES", cache_bytes)
     torch.manual_seed(0)
     model: Any = build(config, tokens_per_step=2).eval()
     x_BLD, state = torch.randn(2, length, 16), model.initial_state(2)
@@ -189,7 +194,7 @@ def test_the_recorded_weights_are_those_of_the_output(config: Any, length: int) 
         before = len(recorder.looks)
         model(x_BLD, state)
     assert len(recorder.looks) == before
-    assert all("attend" not in vars(attention) for attention in model.attentions)
+    assert all("attend" not in vars(part) for part in model.attentions)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -48,7 +49,7 @@ class AttentionRecorder:
     looks: list[Looks] = field(default_factory=list)
     """What was noted, in the order of the calls."""
     _undo: list[Callable[[], object]] = field(default_factory=list)
-    _weight: Tensor | None = None
+    _weights: list[Tensor] = field(default_factory=list)
 
     def __enter__(self) -> Self:
         found = [m for m in self.module.modules() if isinstance(m, RelativeAttention)]
@@ -68,7 +69,7 @@ class AttentionRecorder:
             self._undo.pop()()
 
     def _see(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        self._weight = inputs[0].detach()
+        self._weights.append(inputs[0].detach())
 
     def _wrap(self, attention: RelativeAttention, layer: int) -> None:
         attend = attention.attend
@@ -76,9 +77,9 @@ class AttentionRecorder:
         def watched(
             query_BHLE: Tensor, *args: Any, start: int | Tensor, first: int = 0, **kwargs: Any
         ) -> Tensor:
+            self._weights.clear()
             y_BLD = attend(query_BHLE, *args, start=start, first=first, **kwargs)
-            assert self._weight is not None
-            weight_BHLS = self._weight.view(*query_BHLE.shape[:3], -1)
+            weight_BHLS = torch.cat(self._weights)  # rows may be read a few at a time
             # Keys that were left out, since there is nothing in their places, have no weight.
             self.looks.append(Looks(layer, start, functional.pad(weight_BHLS, (first, 0))))
             return y_BLD

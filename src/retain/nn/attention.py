@@ -15,6 +15,10 @@ from torch import Tensor, nn
 
 from retain.nn.positions import Positions
 
+#: On a CPU rows are read so few at a time that their scores take about so many bytes: what scores
+#: go through, one operation after the other, is then in the processor's cache.
+CACHE_BYTES = 2**21
+
 
 class RelativeAttention(nn.Module):
     """Attention with content and position scores, as in Transformer-XL.
@@ -87,49 +91,86 @@ class RelativeAttention(nn.Module):
         """
         batch, heads, length, width = query_BHLE.shape
         keys = key_BHSE.shape[2]
-        scale = 1.0 / math.sqrt(width)
         start = start - first  # only distances count
-        biased = query_BHLE + position_bias_HE[:, None]
+        biases = content_bias_HE[:, None], position_bias_HE[:, None]
+        # By distance: rows at one place, with what is the same for all of them.
+        distance_HEN = None
         if isinstance(start, int) and self._is_cheaper_by_distance(batch, length, keys):
-            score = self._score_by_distance(biased, keys, start, positions, scale)
+            distance_HEN = self._distances(query_BHLE, keys, start, positions)
+
+        def read(rows: slice | None = None) -> Tensor:
+            tokens, place, hidden = (query_BHLE, key_BHSE, value_BHSE), start, mask
+            if rows is not None:
+                query, key, value = (tensor[rows] for tensor in tokens)
+                tokens = query, key, value
+                place = start if isinstance(start, int) else start[rows]
+                hidden = mask.expand(batch, heads, length, keys)[rows]
+            return self._read(*tokens, place, positions, biases, hidden, distance_HEN)
+
+        rows = _rows_at_once(query_BHLE, keys)
+        if rows >= batch:
+            read_BHLE = read()
         else:
-            score = self._score_by_place(biased, keys, start, positions, scale)
-        query = query_BHLE + content_bias_HE[:, None]
+            parts = [read(slice(first, first + rows)) for first in range(0, batch, rows)]
+            read_BHLE = torch.cat(parts)
+        read_BLI = read_BHLE.transpose(1, 2).reshape(batch, length, heads * width)
+        return self.dropout(self.out(read_BLI))
+
+    def _read(
+        self,
+        query_BHLE: Tensor,
+        key_BHSE: Tensor,
+        value_BHSE: Tensor,
+        start: int | Tensor,
+        positions: Positions,
+        biases: tuple[Tensor, Tensor],
+        mask: Tensor,
+        distance_HEN: Tensor | None,
+    ) -> Tensor:
+        """Reads the values of some rows, [B, H, L, E]."""
+        batch, heads, length, width = query_BHLE.shape
+        keys = key_BHSE.shape[2]
+        content, position = biases
+        if distance_HEN is not None:
+            score = self._score_by_distance(query_BHLE + position, keys, distance_HEN)
+        else:
+            score = self._score_by_place(query_BHLE + position, keys, start, positions)
         score = torch.baddbmm(
             score.view(-1, length, keys),
-            query.reshape(-1, length, width),
+            (query_BHLE + content).reshape(-1, length, width),
             key_BHSE.reshape(-1, keys, width).transpose(1, 2),
-            alpha=scale,
+            alpha=self._scale,
         )
         score = score.view(batch, heads, length, keys) + mask
         weight = self.attention_dropout(torch.softmax(score, dim=-1)).view(-1, length, keys)
         read = weight @ value_BHSE.reshape(-1, keys, width)
-        read = read.view(batch, heads, length, width).transpose(1, 2).reshape(batch, length, -1)
-        return self.dropout(self.out(read))
+        return read.view(batch, heads, length, width)
+
+    @property
+    def _scale(self) -> float:
+        return 1.0 / math.sqrt(self.head_width)
 
     def _score_by_place(
-        self,
-        biased_BHLE: Tensor,
-        keys: int,
-        start: int | Tensor,
-        positions: Positions,
-        scale: float,
+        self, biased_BHLE: Tensor, keys: int, start: int | Tensor, positions: Positions
     ) -> Tensor:
         """The scores of positions, [B, H, L, S], for any places of the queries."""
         heads, width = biased_BHLE.shape[1], biased_BHLE.shape[3]
         weight_HED = self.position.weight.view(heads, width, -1)
-        vector = torch.einsum("bhle,hed->bhld", biased_BHLE, weight_HED * scale)
+        vector = torch.einsum("bhle,hed->bhld", biased_BHLE, weight_HED * self._scale)
         return positions.turned(vector, start) @ positions.keys(keys, vector).t()
 
-    def _score_by_distance(
-        self, biased_BHLE: Tensor, keys: int, start: int, positions: Positions, scale: float
-    ) -> Tensor:
-        """The same for rows at one place: every query against every distance N that occurs."""
+    def _distances(self, query_BHLE: Tensor, keys: int, start: int, positions: Positions) -> Tensor:
+        """What queries are multiplied with: of every distance N that occurs, farthest first."""
+        _, heads, length, width = query_BHLE.shape
+        count = length + keys - 1
+        encoding_ND = positions.distances(start + length - 1, count, query_BHLE)
+        distance_NI = encoding_ND @ (self.position.weight * self._scale).t()
+        return distance_NI.view(count, heads, width).permute(1, 2, 0)
+
+    def _score_by_distance(self, biased_BHLE: Tensor, keys: int, distance_HEN: Tensor) -> Tensor:
+        """The same for rows at one place: every query against every distance."""
         batch, heads, length, width = biased_BHLE.shape
         count = length + keys - 1
-        encoding_ND = positions.distances(start + length - 1, count, biased_BHLE)
-        distance_HEN = (encoding_ND @ (self.position.weight * scale).t()).view(count, heads, width)
-        distance_HEN = distance_HEN.permute(1, 2, 0)
         # All rows of a head in one product.
         query_HLE = biased_BHLE.transpose(0, 1).reshape(heads, batch * length, width)
         score_HLN = query_HLE @ distance_HEN
@@ -145,3 +186,12 @@ class RelativeAttention(nn.Module):
         distances = (length + keys - 1) * inner * (width + batch * length)
         places = batch * length * width * (inner + self.num_heads * keys)
         return distances < places
+
+
+def _rows_at_once(query_BHLE: Tensor, keys: int) -> int:
+    """How many rows of a batch are read together, see `CACHE_BYTES`; off the CPU all of them."""
+    batch, heads, length, _ = query_BHLE.shape
+    if query_BHLE.device.type != "cpu":
+        return batch
+    row = query_BHLE.element_size() * heads * length * keys
+    return max(1, CACHE_BYTES // max(1, row))
