@@ -108,8 +108,8 @@ def test_what_is_never_mastered_stays(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"curriculum_from": None}, "curriculum_score needs train.curriculum_from: evaluations"),
-        ({"evaluate_every": None}, "curriculum_score needs train.evaluate_every: evaluations"),
+        ({"curriculum_from": None}, "curriculum_score needs train.curriculum_from: the steps"),
+        ({"evaluate_every": None}, "curriculum_score needs train.evaluate_every: evaluations tell"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(change: dict[str, Any], message: str) -> None:

@@ -175,12 +175,13 @@ class TrainConfig(LoopConfig):
         if self.curriculum and self.curriculum_from is not None:
             raise ConfigError("train.curriculum and train.curriculum_from exclude each other")
         if self.curriculum_score is not None:
-            for name in ("curriculum_from", "evaluate_every"):
+            needed = {
+                "curriculum_from": "the steps of the episodes to begin with",
+                "evaluate_every": "evaluations tell what is mastered",
+            }
+            for name, why in needed.items():
                 if getattr(self, name) is None:
-                    raise ConfigError(
-                        f"train.curriculum_score needs train.{name}: evaluations tell when "
-                        "episodes of a length are mastered, and which are the first"
-                    )
+                    raise ConfigError(f"train.curriculum_score needs train.{name}: {why}")
         if self.update_per_segment and self.devices > 1:
             raise ConfigError("train.update_per_segment works on one device only")
 
