@@ -78,6 +78,17 @@ def test_two_devices_hold_equal_weights_and_resume_exactly(watch: Path) -> None:
     assert_same_runs(watch / "stopped", run.folder)
 
 
+def test_two_devices_go_on_to_longer_episodes_together(watch: Path) -> None:
+    config = tiny(
+        updates=4, devices=2, curriculum_from=3, curriculum_score=0.0, evaluate_every=2
+    )  # mastered by the first evaluation, which one of them plays
+    run = api.train(config, runs=watch, name="grown")
+    rows = run.results()["training"]["curriculum"]
+    assert [(row["value"], row["update"]) for row in rows] == [(3, 2), (6, 2)]
+    samplers = [torch.load(watch / f"sampler-{rank}.pt") for rank in (0, 1)]
+    assert [sampler["longest"] for sampler in samplers] == [None, None]
+
+
 def test_a_run_cannot_change_its_devices(tmp_path: Path) -> None:
     run = api.train(tiny(updates=2), runs=tmp_path, final_evaluation=False)
     path = run.folder / "checkpoints" / "last" / "training.pt"
