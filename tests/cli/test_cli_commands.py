@@ -283,6 +283,11 @@ def test_info(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for word in ("tmaze/rate", "parameters", "KiB", "best, last, step-0000", "training: updates"):
         assert word in output
     assert json.loads(info(str(run), "--json"))["run"] == "copy"  # as the folder is called now
+    assert "mastered" not in output
+    results = json.loads((run / "results.json").read_text())
+    results["training"]["curriculum"] = [{"value": value, "update": 3} for value in (25, 1600)]
+    (run / "results.json").write_text(json.dumps(results))
+    assert re.search(r"training: mastered\W+25, 1,600", info(str(run)))
     (run / "results.json").unlink()
     assert "corridor length" not in info(str(run))
     assert "Memory Retention Valve" in info("rate")

@@ -125,10 +125,17 @@ def _show_run(folder: Path, *, as_json: bool) -> None:
             for name, value in results["training"].items()
             if value is not None and not isinstance(value, list)
         },
+        **_mastered(results["training"]),
     }  # fmt: skip
     show(_table(f"run {folder}", facts))
     if results["evaluations"]:
         show(evaluation_table("evaluations", results["evaluations"]))
+
+
+def _mastered(training: dict[str, Any]) -> dict[str, str]:
+    """What grew in training, and as far as it was mastered."""
+    values = [f"{row['value']:,}" for row in training.get("curriculum", [])]
+    return {"training: mastered": ", ".join(values)} if values else {}
 
 
 def _show_recipe(name: str, *, as_json: bool) -> None:
