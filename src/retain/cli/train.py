@@ -9,6 +9,7 @@ import typing
 from pathlib import Path
 from typing import Any
 
+from retain.cli.entries import with_new_entries
 from retain.cli.options import environment_options, field_flags, unknown_options, with_help
 from retain.cli.options import parse as read
 from retain.core.errors import ConfigError, RetainError
@@ -87,6 +88,7 @@ def parse(name: str, arguments: list[str]) -> tuple[Any, Any]:
             raise
         print(f"the fields of the configuration are shown once {missing[0]} is given")
         raise SystemExit(0) from None
+    config, rest = with_new_entries(config, rest)
     config = read(
         type(config),
         ["--help"] if wants_help else rest,

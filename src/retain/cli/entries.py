@@ -1,0 +1,81 @@
+"""New entries of dictionaries in a configuration, each given by a flag.
+
+The parser has a flag for each entry that a dictionary of the defaults has. Here are the others: an
+option of an environment that the recipe does not mention, `--environment.kwargs.noise continuous`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+from retain.core.errors import RetainError
+
+_WORDS = {"True": True, "False": False}  # as the help writes them
+
+
+def with_new_entries(config: Any, words: list[str]) -> tuple[Any, list[str]]:
+    """Takes from the words what names an entry that is not there yet, and puts it there.
+
+    Args:
+        config: A dataclass, with dataclasses and dictionaries within.
+        words: Flags and their values.
+
+    Returns:
+        The configuration with the new entries, and the words that are left.
+
+    Raises:
+        RetainError: If such a flag has no value, or one that no option takes.
+    """
+    left: list[str] = []
+    queue = list(words)
+    given: dict[str, None] = {}
+    while queue:
+        word = queue.pop(0)
+        flag, sign, value = word.partition("=")
+        path = flag.removeprefix("--").replace("-", "_").split(".")
+        if not flag.startswith("--") or (not _is_new(config, path) and flag not in given):
+            left.append(word)
+            continue
+        if not sign:
+            if not queue or queue[0].startswith("--"):
+                raise RetainError(f"{flag} needs a value")
+            value = queue.pop(0)
+        given[flag] = None
+        config = _with(config, path, _read(flag, value))
+    return config, left
+
+
+def _is_new(config: Any, path: list[str]) -> bool:
+    """Whether a path leads into a dictionary, and to none of its entries."""
+    for name in path[:-1]:
+        fields = {f.name for f in dataclasses.fields(config)} if _is_settings(config) else set()
+        if name not in fields:
+            return False
+        config = getattr(config, name)
+    return isinstance(config, dict) and bool(path[-1]) and path[-1] not in config
+
+
+def _is_settings(value: Any) -> bool:
+    return dataclasses.is_dataclass(value) and not isinstance(value, type)
+
+
+def _with(config: Any, path: list[str], value: Any) -> Any:
+    name, *rest = path
+    if isinstance(config, dict):
+        return {**config, name: value}
+    return dataclasses.replace(config, **{name: _with(getattr(config, name), rest, value)})
+
+
+def _read(flag: str, text: str) -> int | float | bool | str:
+    """Reads a value: a number, a truth value, or else a text."""
+    if text in _WORDS:
+        return _WORDS[text]
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    if not isinstance(value, int | float | bool | str):
+        raise RetainError(f"{flag}: '{text}' is not a number, True, False or a text")
+    return value
