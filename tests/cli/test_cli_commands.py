@@ -294,7 +294,9 @@ def test_info(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "--model.num-memory-tokens" in info("rate")
     assert '"context_length": 30' in info("tmaze/rate")
     assert "Discrete(4)" in info("retain/TMaze-v0")
+    assert "noise=discrete" in info("retain/TMaze-v0")
     assert "Discrete(2)" in info("CartPole-v1")
+    assert "map_name=8x8" in info("FrozenLake8x8-v1")  # as it is registered
 
 
 def test_collect_and_info_of_a_dataset(capsys: pytest.CaptureFixture[str]) -> None:

@@ -180,13 +180,25 @@ def _show_environment(name: str) -> None:
     facts = {
         "observation space": env.observation_space,
         "action space": env.action_space,
-        "options": ", ".join(inspect.signature(type(env.unwrapped)).parameters),
+        "options": ", ".join(_defaults(env)),
     }
     console.print(_table(f"environment {name}", facts))
     doc = inspect.getdoc(inspect.getmodule(type(env.unwrapped)))
     if doc:
         print()
         _say_document(doc)
+
+
+def _defaults(env: Any) -> Iterator[str]:
+    """Yields the options of an environment, with the values that they have unless others are given.
+
+    Those of its registration come before those of its class; what takes long to write is left out.
+    """
+    given = env.spec.kwargs if env.spec else {}
+    for parameter in inspect.signature(type(env.unwrapped)).parameters.values():
+        value = given.get(parameter.name, parameter.default)
+        text = f"{parameter.name}={value}"
+        yield parameter.name if value is parameter.empty or len(text) > 40 else text
 
 
 def _say_document(doc: str | None, name: str = "") -> None:
