@@ -436,10 +436,13 @@ def test_the_table_of_budgets_is_right(field: str, published: str) -> None:
             assert said == ("none" if value is None else f"{value}"), field
 
 
-@pytest.mark.parametrize(("file", "loop"), [("training.md", "offline"), ("online.md", "online")])
-def test_every_metric_is_explained(file: str, loop: str) -> None:
+@pytest.mark.parametrize(
+    ("file", "modules"), [("training.md", ["offline"]), ("online.md", ["online", "averages"])]
+)
+def test_every_metric_is_explained(file: str, modules: list[str]) -> None:
     text = page(file).replace("`, `", "` | | `")
-    source = (ROOT / "src" / "retain" / "training" / f"{loop}.py").read_text(encoding="utf-8")
+    training = ROOT / "src" / "retain" / "training"
+    source = "".join((training / f"{name}.py").read_text(encoding="utf-8") for name in modules)
     metrics = set(re.findall(r"\"((?:train|eval)/\w+)", source))
     assert {"train/loss", "train/updates_per_second"} <= metrics
     for metric in metrics:
