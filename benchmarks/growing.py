@@ -60,28 +60,32 @@ AT_ONCE = (
 )
 
 
-def experiment(task: str, name: str, model: str, flags: tuple[str, ...]) -> Experiment:
-    """One model in a task that grows."""
+def experiment(
+    task: str, name: str, model: str, flags: tuple[str, ...], length: int | None = None
+) -> Experiment:
+    """One model in a task that grows, to the longest unless a length is given."""
+    longest = length is None
     return Experiment(
         label=name,
-        key=f"{task}-{_plain(name)}",
+        key=f"{task}-{_plain(name)}" if longest else f"{task}-{length}-{_plain(name)}",
         recipe=f"{task}/growing",
         seeds=range(3),
-        flags=("--model", model, *flags, "--length", str(LENGTHS[task]), "--train.no-tensorboard"),
-        walks=WALKS.get(task, ()),
+        flags=(
+            "--model",
+            model,
+            *flags,
+            "--length",
+            str(length or LENGTHS[task]),
+            "--train.no-tensorboard",
+        ),
+        walks=WALKS.get(task, ()) if longest else (),
     )
 
 
 def between(model: str) -> Experiment:
     """One model, grown to the length in between."""
     task, length, _ = BETWEEN
-    return Experiment(
-        label=model,
-        key=f"{task}-{length}-{model}",
-        recipe=f"{task}/growing",
-        seeds=range(3),
-        flags=("--model", model, "--length", str(length), "--train.no-tensorboard"),
-    )
+    return experiment(task, model, model, (), length)
 
 
 def at_once(task: str, name: str, model: str, flags: tuple[str, ...]) -> Experiment:

@@ -7,9 +7,9 @@ option of an environment that the recipe does not mention, `--environment.kwargs
 from __future__ import annotations
 
 import dataclasses
-import json
 from typing import Any
 
+from retain.cli.options import value_of
 from retain.core.errors import RetainError
 
 _WORDS = {"True": True, "False": False}  # as the help writes them
@@ -28,23 +28,20 @@ def with_new_entries(config: Any, words: list[str]) -> tuple[Any, list[str]]:
     Raises:
         RetainError: If such a flag has no value, or one that no option takes.
     """
-    left: list[str] = []
-    queue = list(words)
-    given: dict[str, None] = {}
+    changed, left, queue = config, [], list(words)
     while queue:
         word = queue.pop(0)
         flag, sign, value = word.partition("=")
         path = flag.removeprefix("--").replace("-", "_").split(".")
-        if not flag.startswith("--") or (not _is_new(config, path) and flag not in given):
+        if not flag.startswith("--") or not _is_new(config, path):
             left.append(word)
             continue
         if not sign:
             if not queue or queue[0].startswith("--"):
                 raise RetainError(f"{flag} needs a value")
             value = queue.pop(0)
-        given[flag] = None
-        config = _with(config, path, _read(flag, value))
-    return config, left
+        changed = _with(changed, path, _read(flag, value))
+    return changed, left
 
 
 def _is_new(config: Any, path: list[str]) -> bool:
@@ -72,10 +69,7 @@ def _read(flag: str, text: str) -> int | float | bool | str:
     """Reads a value: a number, a truth value, or else a text."""
     if text in _WORDS:
         return _WORDS[text]
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return text
+    value = value_of(text)
     if not isinstance(value, int | float | bool | str):
         raise RetainError(f"{flag}: '{text}' is not a number, True, False or a text")
     return value

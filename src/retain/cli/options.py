@@ -130,11 +130,16 @@ def environment_options(texts: tuple[str, ...]) -> dict[str, Any]:
         name, sign, value = text.partition("=")
         if not sign or not name:
             raise ConfigError(f"--option {text} is not of the form NAME=VALUE")
-        try:
-            options[name] = json.loads(value)
-        except ValueError:
-            options[name] = value
+        options[name] = value_of(value)
     return options
+
+
+def value_of(text: str) -> Any:
+    """Reads a value in JSON, or else a plain string."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _raise_own(ended: BaseException) -> None:

@@ -9,6 +9,7 @@ Axes: B batch, L queries, S keys, H heads, D width, E head width.
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -97,21 +98,17 @@ class RelativeAttention(nn.Module):
         distance_HEN = None
         if isinstance(start, int) and self._is_cheaper_by_distance(batch, length, keys):
             distance_HEN = self._distances(query_BHLE, keys, start, positions)
-
-        def read(rows: slice | None = None) -> Tensor:
-            tokens, place, hidden = (query_BHLE, key_BHSE, value_BHSE), start, mask
-            if rows is not None:
-                query, key, value = (tensor[rows] for tensor in tokens)
-                tokens = query, key, value
-                place = start if isinstance(start, int) else start[rows]
-                hidden = mask.expand(batch, heads, length, keys)[rows]
-            return self._read(*tokens, place, positions, biases, hidden, distance_HEN)
-
+        read = partial(self._read, positions=positions, biases=biases, distance_HEN=distance_HEN)
         rows = _rows_at_once(query_BHLE, keys)
         if rows >= batch:
-            read_BHLE = read()
+            read_BHLE = read(query_BHLE, key_BHSE, value_BHSE, start, mask)
         else:
-            parts = [read(slice(first, first + rows)) for first in range(0, batch, rows)]
+            mask, parts = mask.expand(batch, heads, length, keys), []
+            for first_row in range(0, batch, rows):
+                part = slice(first_row, first_row + rows)
+                place = start if isinstance(start, int) else start[part]
+                tokens = query_BHLE[part], key_BHSE[part], value_BHSE[part]
+                parts.append(read(*tokens, place, mask[part]))
             read_BHLE = torch.cat(parts)
         read_BLI = read_BHLE.transpose(1, 2).reshape(batch, length, heads * width)
         return self.dropout(self.out(read_BLI))
@@ -122,9 +119,10 @@ class RelativeAttention(nn.Module):
         key_BHSE: Tensor,
         value_BHSE: Tensor,
         start: int | Tensor,
+        mask: Tensor,
+        *,
         positions: Positions,
         biases: tuple[Tensor, Tensor],
-        mask: Tensor,
         distance_HEN: Tensor | None,
     ) -> Tensor:
         """Reads the values of some rows, [B, H, L, E]."""

@@ -36,13 +36,13 @@ def mastered(result: Result) -> tuple[str, list[tuple[int, int]]]:
     """
     environment, config = environment_of(result), result["config"]
     settings, evaluation = config.get("train", {}), config.get("evaluation", {})
-    by_acting = "curriculum_option" in settings
+    by_acting = _by_acting(result)
     option = settings.get("curriculum_option") if by_acting else evaluation.get("parameter")
-    missing = [
-        "--" + name.replace("_", "-")
-        for name in ("train.curriculum_from", "train.curriculum_score")
-        if settings.get(name.removeprefix("train.")) is None
-    ]
+    needed = {
+        "curriculum_from": "--train.curriculum-from",
+        "curriculum_score": "--train.curriculum-score",
+    }
+    missing = [flag for name, flag in needed.items() if settings.get(name) is None]
     if option is None or missing:
         raise ConfigError(
             f"nothing grew in the run '{result['run']}': it was not trained with "
@@ -59,9 +59,14 @@ def mastered(result: Result) -> tuple[str, list[tuple[int, int]]]:
     return option, pairs
 
 
+def _by_acting(result: Result) -> bool:
+    """Whether the run learned by acting: then an option of its environment grew."""
+    return "curriculum_option" in result["config"].get("train", {})
+
+
 def _unit(result: Result) -> str:
     """What the history of a run counts in: an agent that acts has steps, others updates."""
-    return "env_steps" if "curriculum_option" in result["config"]["train"] else "update"
+    return "env_steps" if _by_acting(result) else "update"
 
 
 def whole_mastered(result: Result) -> dict[str, float] | None:

@@ -305,7 +305,7 @@ class _Trainer:
 
     # -- what surrounds it -----------------------------------------------------------------------
 
-    def _score_here(self, value: int) -> float:
+    def _score_at(self, value: int) -> float:
         """Plays episodes at this stage of the curriculum; returns their mean."""
         record = evaluate_policy(
             self.agent, self.config.environment, **self.config.evaluation.arguments(),
@@ -322,7 +322,7 @@ class _Trainer:
         """
         evaluation, progress = self.config.evaluation, self.progress
         counts = ("env_steps", "updates", "seconds")
-        self.growth.go_on(self._score_here, {name: getattr(progress, name) for name in counts})
+        self.growth.go_on(self._score_at, {name: getattr(progress, name) for name in counts})
         if self.growth.value is not None:
             return False
         values: tuple[int | None, ...] = evaluation.values_in_training or (None,)

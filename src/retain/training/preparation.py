@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,7 +16,7 @@ from retain.core.errors import ConfigError
 from retain.data.pack import Pack, open_pack
 from retain.data.segments import SegmentSampler
 from retain.envs import make, make_vec
-from retain.evaluation import check_spaces
+from retain.evaluation import EnvironmentConfig, check_spaces
 from retain.rollout import check_goes_back
 from retain.training import online, parallel
 from retain.training.config import AnyRunConfig, OnlineRunConfig, RunConfig
@@ -55,29 +55,21 @@ def start(config: RunConfig, folder: Path, dataset: str) -> Run:
         policy = SequencePolicy(config.agent, config.model, *spaces)
     except ValueError as error:  # torch's own checks, of a dropout say
         raise ConfigError(f"the model cannot be built: {error}") from None
-    first, by_mastery = config.train.curriculum_from, config.train.curriculum_score is not None
-    also = [first] if by_mastery and first is not None else []
-    _check_environment(config, policy, f"dataset '{dataset}'", also)
+    _check_environment(config, policy, f"dataset '{dataset}'")
+    if config.train.curriculum_score is not None:
+        first, option = config.train.curriculum_from, config.evaluation.parameter
+        _check_first(policy, config.environment, option, first)
     parallel.fabric(config.train)
     if config.train.wandb is not None:
         WeightsAndBiases.check()
     return Run.create(folder, config, *spaces)
 
 
-def _check_environment(
-    config: AnyRunConfig, policy: Policy, source: str, also: Sequence[int] = ()
-) -> None:
-    """Checks that what is trained on one source can act wherever it will be evaluated.
-
-    Args:
-        config: The run.
-        policy: What acts.
-        source: What it is trained on, for messages.
-        also: Values of the evaluation's parameter, beside those that the run names.
-    """
+def _check_environment(config: AnyRunConfig, policy: Policy, source: str) -> None:
+    """Checks that what is trained on one source can act wherever it will be evaluated."""
     kwargs: dict[str, Any] = dict(config.environment.kwargs)
     evaluation = config.evaluation
-    values = dict.fromkeys([*evaluation.values, *evaluation.values_in_training, *also]) or [None]
+    values = dict.fromkeys([*evaluation.values, *evaluation.values_in_training]) or [None]
     for value in values:
         if evaluation.parameter is not None and value is not None:
             kwargs[evaluation.parameter] = value
@@ -126,13 +118,21 @@ def start_online(config: OnlineRunConfig, folder: Path) -> Run:
 
 
 def _check_curriculum(config: OnlineRunConfig, agent: OnlineAgent) -> None:
-    """Checks that what the curriculum begins with is seen and done as what it grows to."""
+    """Checks what the curriculum begins with, if it grows."""
     option, first = config.train.curriculum_option, config.train.curriculum_from
     if option is None or first is None or first >= config.grown:
         return
-    environment = config.training_environment
+    _check_first(agent, config.training_environment, option, first)
+
+
+def _check_first(
+    policy: Policy, environment: EnvironmentConfig, option: str | None, first: int | None
+) -> None:
+    """Checks that what a curriculum begins with is seen and done as what it grows to."""
+    if option is None or first is None:
+        return
     kwargs: dict[str, Any] = {**environment.kwargs, option: first}
-    _check_made(agent, environment.id, kwargs, f"{environment.id} with {option} {first}")
+    _check_made(policy, environment.id, kwargs, f"{environment.id} with {option} {first}")
 
 
 def agent_of(config: OnlineRunConfig) -> OnlineAgent:
