@@ -23,7 +23,8 @@ from retain.models.rate import RATEConfig
 from retain.nn.valve import ValveConfig
 from retain.recipes import recipe
 from retain.tokens import StepTokenConfig
-from retain.training.config import OnlineRunConfig, OnlineTrainConfig, RunConfig
+from retain.training.config import OnlineRunConfig, RunConfig
+from retain.training.settings import OnlineTrainConfig
 
 DEVICES = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
 """Where tests of devices run; the processor is always among them."""

@@ -298,12 +298,12 @@ def test_every_environment_is_mentioned() -> None:
 @pytest.mark.parametrize(
     ("file", "where", "name", "prefix"),
     [
-        ("training.md", "retain.training.config", "TrainConfig", ""),
-        ("online.md", "retain.training.config", "OnlineTrainConfig", ""),
+        ("training.md", "retain.training.settings", "TrainConfig", ""),
+        ("online.md", "retain.training.settings", "OnlineTrainConfig", ""),
         ("online.md", "retain.agents.online", "OnlineAgentConfig", ""),
         ("online.md", "retain.tokens", "StepTokenConfig", "tokens."),
         ("training.md", "retain.agents.sequence_policy", "SequencePolicyConfig", ""),
-        ("data.md", "retain.training.config", "DataConfig", "data."),
+        ("data.md", "retain.training.settings", "DataConfig", "data."),
         ("evaluation.md", "retain.evaluation", "EvaluationConfig", "evaluation."),
         ("evaluation.md", "retain.evaluation", "EnvironmentConfig", "environment."),
         ("tmaze.md", "retain.envs.tmaze", "TMazeOptions", ""),
@@ -384,9 +384,9 @@ def test_every_metric_of_an_agent_is_explained(name: str) -> None:
 @pytest.mark.parametrize(
     ("file", "where", "name", "prefix"),
     [
-        ("training.md", "retain.training.config", "TrainConfig", ""),
+        ("training.md", "retain.training.settings", "TrainConfig", ""),
         ("training.md", "retain.agents.sequence_policy", "SequencePolicyConfig", ""),
-        ("online.md", "retain.training.config", "OnlineTrainConfig", ""),
+        ("online.md", "retain.training.settings", "OnlineTrainConfig", ""),
         ("online.md", "retain.agents.online", "OnlineAgentConfig", ""),
         ("online.md", "retain.tokens", "StepTokenConfig", "tokens."),
         ("dqn.md", "retain.agents.dqn", "DQNConfig", ""),

@@ -16,8 +16,9 @@ from retain.core.errors import ConfigError, MissingExtraError, TrainingError
 from retain.data.replay import EpisodeReplay
 from retain.evaluation import EnvironmentConfig
 from retain.training import online, preparation
-from retain.training.config import OnlineRunConfig, OnlineTrainConfig
+from retain.training.config import OnlineRunConfig
 from retain.training.runs import Run
+from retain.training.settings import OnlineTrainConfig
 from tiny_runs import metrics, poison, tiny_online, weights
 
 

@@ -13,13 +13,9 @@ import pytest
 
 from retain.core.errors import ConfigError, RunError
 from retain.recipes import RECIPES, recipe
-from retain.training.config import (
-    OnlineRunConfig,
-    TrainConfig,
-    config_from_dict,
-    config_to_dict,
-)
+from retain.training.config import OnlineRunConfig, config_from_dict, config_to_dict
 from retain.training.runs import Run, default_name
+from retain.training.settings import TrainConfig
 from tiny_runs import tiny
 
 SPACES = (gym.spaces.Box(-1, 1, (4,), np.float32), gym.spaces.Discrete(4))

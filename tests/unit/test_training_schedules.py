@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retain.core.errors import ConfigError
-from retain.training.config import Schedule, TrainConfig
 from retain.training.schedules import learning_rate, longest_episode, memory_cost_weight
+from retain.training.settings import Schedule, TrainConfig
 
 
 def config(schedule: Schedule, **rest: float) -> TrainConfig:

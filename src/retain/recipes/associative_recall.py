@@ -85,7 +85,8 @@ def _run(
 ) -> RunConfig:
     from retain.collection import CollectConfig
     from retain.evaluation import EnvironmentConfig, EvaluationConfig
-    from retain.training.config import DataConfig, RunConfig, TrainConfig
+    from retain.training.config import RunConfig
+    from retain.training.settings import DataConfig, TrainConfig
 
     for size, value in (("context_length", model.context_length), ("num_segments", num_segments)):
         check_size(size, value)

@@ -66,7 +66,8 @@ def _run(
     from retain.agents.a2c import A2CConfig
     from retain.evaluation import EnvironmentConfig, EvaluationConfig
     from retain.tokens import StepTokenConfig
-    from retain.training.config import OnlineRunConfig, OnlineTrainConfig
+    from retain.training.config import OnlineRunConfig
+    from retain.training.settings import OnlineTrainConfig
 
     published = budget == "published"
     agent = A2CConfig(

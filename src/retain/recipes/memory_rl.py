@@ -17,7 +17,8 @@ from retain.recipes.presets import SEGMENTED, check_size, model_config
 
 if TYPE_CHECKING:
     from retain.agents.online import OnlineAgentConfig
-    from retain.training.config import OnlineRunConfig, OnlineTrainConfig
+    from retain.training.config import OnlineRunConfig
+    from retain.training.settings import OnlineTrainConfig
 
 Budget = Literal["short", "published"]
 
@@ -178,7 +179,7 @@ def _tmaze(
     check_size("length", length)
     from retain.agents.dqn import DQNConfig
     from retain.tokens import StepTokenConfig
-    from retain.training.config import OnlineTrainConfig
+    from retain.training.settings import OnlineTrainConfig
 
     attends = model not in ("lstm", "gru", "memoryless")
     if budget == "published":
@@ -234,7 +235,7 @@ def _pixels(
 ) -> OnlineRunConfig:
     check_size("length", length)
     from retain.agents.sac_discrete import SACDiscreteConfig
-    from retain.training.config import OnlineTrainConfig
+    from retain.training.settings import OnlineTrainConfig
 
     if budget == "published":
         attends = model not in ("lstm", "gru", "memoryless")
@@ -266,7 +267,7 @@ def _pixels(
 
 
 def _published(task: str, length: int, evaluate_every: int) -> OnlineTrainConfig:
-    from retain.training.config import OnlineTrainConfig
+    from retain.training.settings import OnlineTrainConfig
 
     known = EPISODES[task]
     if length not in known:

@@ -66,7 +66,8 @@ def minari_sequence_policy(
     from retain.agents.sequence_policy import SequencePolicyConfig
     from retain.data.store import dataset_info
     from retain.evaluation import EnvironmentConfig, EvaluationConfig
-    from retain.training.config import DataConfig, RunConfig, TrainConfig
+    from retain.training.config import RunConfig
+    from retain.training.settings import DataConfig, TrainConfig
 
     if dataset is None:
         raise ConfigError(
@@ -117,7 +118,8 @@ def _online(
     from retain.envs import find_spec
     from retain.evaluation import EnvironmentConfig, EvaluationConfig
     from retain.tokens import StepTokenConfig
-    from retain.training.config import OnlineRunConfig, OnlineTrainConfig
+    from retain.training.config import OnlineRunConfig
+    from retain.training.settings import OnlineTrainConfig
 
     for name, value in options.items():
         if not isinstance(value, int | float | bool | str):

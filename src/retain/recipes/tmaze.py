@@ -202,7 +202,8 @@ def decision_transformer(*, context_length: int = 90, lengths: Lengths = "unifor
 def _run(name: str, model: ModelConfig, num_segments: int, lengths: Lengths) -> RunConfig:
     from retain.collection import CollectConfig
     from retain.evaluation import EnvironmentConfig, EvaluationConfig
-    from retain.training.config import DataConfig, RunConfig, TrainConfig
+    from retain.training.config import RunConfig
+    from retain.training.settings import DataConfig, TrainConfig
 
     check_size("context_length", model.context_length)
     check_size("num_segments", num_segments)

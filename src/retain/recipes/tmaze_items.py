@@ -95,7 +95,8 @@ def _task(
 def _run(name: str, model: ModelConfig, num_segments: int, task: dict[str, Any]) -> RunConfig:
     from retain.collection import CollectConfig
     from retain.evaluation import EnvironmentConfig, EvaluationConfig
-    from retain.training.config import DataConfig, RunConfig, TrainConfig
+    from retain.training.config import RunConfig
+    from retain.training.settings import DataConfig, TrainConfig
 
     check_size("context_length", model.context_length)
     check_size("num_segments", num_segments)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from retain.core.errors import MissingExtraError, RunError
-from retain.training.config import LoopConfig
+from retain.training.settings import LoopConfig
 
 METRICS = "metrics.jsonl"
 

@@ -21,7 +21,7 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from retain.core.errors import ConfigError, RetainError, TrainingError
 from retain.core.plugins import import_plugin, imported_plugins
-from retain.training.config import OnlineTrainConfig, TrainConfig
+from retain.training.settings import OnlineTrainConfig, TrainConfig
 
 Work = Callable[..., None]
 """Called in a further process with its place, a function to call when it is ready, and the

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from retain.training.config import TrainConfig
+from retain.training.settings import TrainConfig
 
 
 def learning_rate(config: TrainConfig, update: int) -> float:
