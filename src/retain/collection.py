@@ -210,7 +210,8 @@ def _play(
     while written < config.episodes:
         if isinstance(policy, _Random):
             policy.begin(reset_B, rows)
-        actions_B = np.asarray(policy(observations_BO, reset_B))
+        # A copy: the behaviour may write its next actions into the same array.
+        actions_B = np.array(policy(observations_BO, reset_B))
         if len(actions_B) != num_rows or actions_B.shape[1:] != env.single_action_space.shape:
             raise ConfigError(
                 f"the behaviour gave actions of shape {actions_B.shape} for {num_rows} rows of "

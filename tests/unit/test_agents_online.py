@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
@@ -53,6 +54,13 @@ def make(name: str, model: ModelConfig | None = None, **options: Any) -> OnlineA
             if label != "log_temperature":  # heads start near zero, which hides faults
                 parameter.add_(0.3 * torch.randn_like(parameter))
     return agent
+
+
+def small(model: str) -> ModelConfig:
+    """Settings of a registered model."""
+    config = MODELS.get(model).Config(width=12, context_length=4)
+    heads = {name: 2 for name in ("num_heads", "head_width") if hasattr(config, name)}
+    return replace(config, **heads)
 
 
 def experience(lengths: list[int], *, cut: tuple[int, ...] = ()) -> dict[str, torch.Tensor]:
@@ -118,6 +126,20 @@ def test_dqn_is_the_loop_over_steps(double):
     loss.backward()
     assert all(p.grad is None for p in agent.target.parameters())
     assert all(p.grad is not None for p in agent.online.parameters())
+
+
+@pytest.mark.parametrize("name", OWN_MODELS)
+def test_a_target_comes_from_the_target_networks_parameters_alone(name):
+    agent = make("dqn", small(name), double=False, discount=0.9).eval()
+    for parameter in agent.target.parameters():
+        parameter.data.add_(0.2 * torch.randn_like(parameter))
+    batch = experience([4, 2])
+    own = agent.target(batch, agent.target.memory.model.initial_state(2))[0]
+    goal = batch["reward"] + 0.9 * ~batch["terminated"] * own[:, 1:].max(-1).values
+    q = agent.online(batch, initial(agent, batch))[0][:, :-1]
+    taken = q.gather(-1, (batch["action"] - 2)[..., None])[..., 0]
+    expected = ((taken - goal) ** 2)[batch["mask"]].mean()
+    torch.testing.assert_close(agent(batch, initial(agent, batch))[1]["td_loss"], expected)
 
 
 def test_the_target_follows_at_its_rate():
@@ -223,6 +245,25 @@ def test_a2c_from_runs_of_steps_is_generalised_advantage_estimation(cut):
             total = total + 0.5 * (advantage + value[row, t] - agent.critic(z)[row, t, 0]) ** 2
     loss, _ = agent(batch, initial(agent, batch))
     torch.testing.assert_close(loss, total / 2)
+
+
+def test_a2c_in_mixed_precision_does_not_round_the_discount():
+    torch.set_default_dtype(torch.float32)
+    agent = make("a2c", num_steps=400, normalize="none", discount=0.999, gae_lambda=1.0)
+    for parameter in agent.critic.parameters():
+        parameter.data.zero_()  # values of zero, so that nothing else can be rounded
+    batch = experience([400], cut=(0,))
+    batch["reward"] = torch.ones(1, 400)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = agent(batch, initial(agent, batch))[1]["value_loss"]
+    returns = [sum(0.999**k for k in range(length)) for length in range(1, 401)]
+    assert loss.item() == pytest.approx(sum(r**2 for r in returns), rel=1e-4)
+
+
+def test_a2c_learns_from_one_step_alone():
+    agent, batch = make("a2c", num_steps=1, normalize="batch"), experience([1])
+    agent(batch, initial(agent, batch))[0].backward()
+    assert all(bool((p.grad != 0).any()) for p in agent.actor.parameters())
 
 
 @pytest.mark.parametrize("name", AGENTS)
@@ -354,11 +395,7 @@ def test_the_memory_asks_for_its_cost_in_whole_segments_alone():
 @pytest.mark.parametrize("model", OWN_MODELS)
 def test_every_model_learns_with_every_agent(name, model):
     """One update changes the weights and gives finite numbers."""
-    config = MODELS.get(model).Config(width=12, context_length=4)
-    for field in ("num_heads", "head_width"):
-        if hasattr(config, field):
-            config = type(config)(**{**vars(config), field: 2})
-    agent = make(name, config)
+    agent = make(name, small(model))
     batch = experience([5, 3])
     optimiser = torch.optim.AdamW([p for p in agent.parameters() if p.requires_grad], lr=1e-2)
     before = [p.clone() for p in agent.parameters()]

@@ -172,6 +172,34 @@ def test_a_behaviour_of_ones_own() -> None:
     assert dataset_info("me/up-v0").episodes == 4  # still the old one
 
 
+class Adder(gym.Env[Any, Any]):
+    """The reward is the action, a number."""
+
+    observation_space = gym.spaces.Box(-1, 1, (1,), np.float32)
+    action_space = gym.spaces.Box(0, 9, (1,), np.float64)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        return np.zeros(1, np.float32), float(action[0]), False, False, {}
+
+
+def test_a_behaviour_may_write_into_the_same_array_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = gym.envs.registration.EnvSpec("tests/Adder-v0", Adder, max_episode_steps=5)
+    monkeypatch.setitem(gym.registry, "tests/Adder-v0", spec)
+    actions_BA = np.zeros((1, 1))
+
+    def counting(observations_BO: np.ndarray, reset_B: np.ndarray) -> np.ndarray:
+        actions_BA[:] += 1
+        return actions_BA
+
+    config = CollectConfig(env_id="tests/Adder-v0", episodes=1, dataset_id="me/adder-v0")
+    pack = open_pack(collect(config, behaviour=counting))
+    assert pack.actions[:, 0].tolist() == pack.rewards.tolist() == [1, 2, 3, 4, 5]
+
+
 @pytest.mark.parametrize(
     ("kwargs", "error", "words"),
     [

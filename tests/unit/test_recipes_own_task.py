@@ -137,6 +137,18 @@ def test_the_dataset_says_where_to_act_and_what_to_ask_for(dataset: str, tmp_pat
         start(parts, tmp_path / "run", dataset)
 
 
+@pytest.mark.parametrize(
+    ("first", "episodes", "expected"),
+    [(0, 20, 1000), (990, 20, 1010), (1090, 20, 1110), (985, 130, 1115)],
+)
+def test_evaluations_play_no_episode_of_the_data(first: int, episodes: int, expected: int) -> None:
+    settings = CollectConfig(
+        env_id="CartPole-v1", env_kwargs={"max_episode_steps": 2}, policy="random", seed=first,
+        episodes=episodes, num_envs=10, dataset_id=f"tests/seeds-{first}-v0",
+    )  # fmt: skip
+    assert offline(dataset=collect(settings, overwrite=True)).evaluation.seed == expected
+
+
 def test_a_dataset_that_cannot_be_is_refused(dataset: str) -> None:
     with pytest.raises(ConfigError, match="needs --dataset ID; `retain list datasets` has those"):
         offline()

@@ -98,6 +98,8 @@ def test_a_replay_goes_on_from_its_state():
     other.load_state_dict(one.state_dict())
     for replay in (one, other):
         replay.add(*episode(9, 4))
+    for name, array in one.state_dict().items():
+        np.testing.assert_array_equal(array, other.state_dict()[name], err_msg=name)
     assert other.num_episodes == one.num_episodes
     mine, theirs = (r.sample(16, np.random.default_rng(3)) for r in (one, other))
     for name in vars(mine):

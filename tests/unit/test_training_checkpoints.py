@@ -90,6 +90,24 @@ def test_an_interrupt_leaves_the_old_checkpoint(
     assert checkpoints.find(tmp_path).name == "step-000001"
 
 
+def test_the_best_is_marked_before_the_run_could_go_on_without_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marked: list[str] = []
+    point = checkpoints.point
+
+    def pointing(folder: Path, name: str, target: Path) -> None:
+        marked.append(name)
+        point(folder, name, target)
+
+    monkeypatch.setattr(checkpoints, "point", pointing)
+    folder = tmp_path / "checkpoints"
+    checkpoints.save(folder, 1, module(), {}, best=True)
+    checkpoints.save(folder, 2, module(), {})
+    assert marked == ["best", "last", "last"]
+    assert checkpoints.find(tmp_path, "best").name == "step-000001"
+
+
 def test_prune_keeps_the_latest_and_what_links_name(tmp_path: Path) -> None:
     folder = tmp_path / "checkpoints"
     for step in (1, 2, 3, 999_999, 1_000_000):

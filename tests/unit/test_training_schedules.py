@@ -86,7 +86,7 @@ def test_the_curricula_and_their_stages():
         return [longest_episode(told, update, 10, 3) for update in range(updates)]
 
     assert longest(4) == [None] * 4
-    assert longest(6, curriculum=True) == [10, 10, 20, 20, 30, 30]
+    assert longest(6, curriculum=True) == [10, 10, 20, 20, None, None]
     assert longest(8, curriculum_from=8) == [8, 8, 16, 16, None, None, None, None]
     assert longest(6, curriculum_from=15) == [15] * 3 + [None] * 3
     assert longest(3, curriculum_from=30) == longest(3, curriculum_from=99) == [None] * 3

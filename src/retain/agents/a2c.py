@@ -109,7 +109,9 @@ class A2C(OnlineAgent):
                 advantage_BT = self._advantages(batch, value_BL)
                 goal_BT = advantage_BT + value_BL[:, :-1]
                 if self.config.normalize == "batch":
-                    advantage_BT = _even(advantage_BT, mask_BT, over=(0, 1))
+                    even_BT = _even(advantage_BT, mask_BT, over=(0, 1))
+                    # One step alone has no mean but its own, and would teach nothing.
+                    advantage_BT = torch.where(mask_BT.sum() > 1, even_BT, advantage_BT)
         log_taken_BT = self.taken(log_policy_BTA, batch["action"])
         entropy_BT = -(log_policy_BTA.exp() * log_policy_BTA).sum(-1)
 
@@ -145,7 +147,8 @@ class A2C(OnlineAgent):
 
     def _advantages(self, batch: Batch, value_BL: Tensor) -> Tensor:
         """Generalised advantages of a run of steps, [B, T]."""
-        goes_on_BT = (~batch["terminated"]).to(value_BL.dtype)
+        # Not in the values' type: in bfloat16 a discount of 0.999 would be 1.
+        goes_on_BT = (~batch["terminated"]).to(batch["reward"].dtype)
         discount = self.config.discount
         delta_BT = batch["reward"] + discount * goes_on_BT * value_BL[:, 1:] - value_BL[:, :-1]
         # Past an episode's last step nothing is added up, whether it ended or was cut.

@@ -100,7 +100,10 @@ class DQN(OnlineAgent):
         """The squared error of one-step targets; see `OnlineAgent.forward`."""
         q_BLA, cost = self.online(batch, memory)
         with torch.no_grad():
-            target_BLA, _ = self.target(batch, memory)
+            # What comes from a replay begins with a fresh memory; the target's is of its own
+            # parameters, where a model learns it.
+            fresh = self.target.memory.model.initial_state(memory.batch_size)
+            target_BLA, _ = self.target(batch, fresh)
             judge_BTA = target_BLA[:, 1:]
             best_BT = (q_BLA if self.config.double else target_BLA)[:, 1:].argmax(-1)
             next_BT = judge_BTA.gather(-1, best_BT.unsqueeze(-1)).squeeze(-1)

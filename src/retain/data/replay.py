@@ -137,6 +137,8 @@ class EpisodeReplay:
             self._used -= self._episodes.popleft()[1] + 1
         place = (self._next + np.arange(steps + 1)) % self.capacity
         self._observation[place] = observation
+        # Never read, but kept in checkpoints: nothing of the episode that was there before.
+        self._action[place[-1]], self._reward[place[-1]] = 0, 0
         self._action[place[:-1]] = action
         self._reward[place[:-1]] = reward
         self._terminated[place] = False

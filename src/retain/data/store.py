@@ -260,6 +260,17 @@ def dataset_extra(dataset_id: str) -> dict[str, Any]:
     return dict(metadata.get(_METADATA_KEY, {}).get("extra", {}))
 
 
+def dataset_seeds(dataset_id: str) -> set[int]:
+    """The seeds that the environment was reset with, of the episodes that have one on record.
+
+    Raises:
+        DatasetError: If the dataset is missing or broken.
+    """
+    storage = open_dataset(dataset_id).storage
+    episodes = storage.get_episode_metadata(range(storage.total_episodes))
+    return {int(episode["seed"]) for episode in episodes if episode.get("seed") is not None}
+
+
 def dataset_info(dataset_id: str) -> DatasetInfo:
     """Describes a dataset; reads all its rewards.
 

@@ -6,6 +6,7 @@ for each, or writes a recipe.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from retain.core.errors import ConfigError
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from gymnasium.envs.registration import EnvSpec
 
     from retain.agents.online import OnlineAgentConfig
+    from retain.evaluation import EvaluationConfig
     from retain.training.config import OnlineRunConfig, RunConfig
 
 Option = int | float | bool | str
@@ -64,7 +66,7 @@ def minari_sequence_policy(
 ) -> RunConfig:
     """Any Minari dataset, offline, in sequences as long as its longest episode."""
     from retain.agents.sequence_policy import SequencePolicyConfig
-    from retain.data.store import dataset_info
+    from retain.data.store import dataset_info, dataset_seeds
     from retain.evaluation import EnvironmentConfig, EvaluationConfig
     from retain.training.config import RunConfig
     from retain.training.settings import DataConfig, TrainConfig
@@ -107,8 +109,19 @@ def minari_sequence_policy(
             memory_cost_start=0.5,
             memory_cost_warmup=0.4,
         ),
-        evaluation=EvaluationConfig(parameter=_varied(kwargs)),
+        evaluation=_unseen(EvaluationConfig(parameter=_varied(kwargs)), dataset_seeds(dataset)),
     )
+
+
+def _unseen(evaluation: EvaluationConfig, seeds: set[int]) -> EvaluationConfig:
+    """Moves the seeds of evaluations past those that data were collected with.
+
+    An episode of the same seed may be one that was trained on.
+    """
+    first = evaluation.seed
+    while seen := seeds.intersection(range(first, first + evaluation.episodes)):
+        first = max(seen) + 1
+    return replace(evaluation, seed=first)
 
 
 def _online(

@@ -24,7 +24,9 @@ WEIGHTS = "model.safetensors"
 TRAINING = "training.pt"
 
 
-def save(folder: Path, step: int, module: nn.Module, training: dict[str, Any]) -> Path:
+def save(
+    folder: Path, step: int, module: nn.Module, training: dict[str, Any], *, best: bool = False
+) -> Path:
     """Writes a checkpoint and points ``last`` at it.
 
     The files are written in a folder of another name, which is renamed when they are complete, so
@@ -35,6 +37,7 @@ def save(folder: Path, step: int, module: nn.Module, training: dict[str, Any]) -
         step: Optimiser steps made.
         module: What is trained.
         training: The rest: tensors, numbers, strings, and lists and dicts of them.
+        best: Point ``best`` at it too.
 
     Returns:
         The checkpoint's folder.
@@ -57,6 +60,8 @@ def save(folder: Path, step: int, module: nn.Module, training: dict[str, Any]) -
                 with file.open("rb") as handle:
                     os.fsync(handle.fileno())
             temporary.rename(target)
+        if best:  # first: a run that is killed now goes on from `last`, and comes here again
+            point(folder, "best", target)
         point(folder, "last", target)
     except (OSError, SafetensorError) as error:
         raise RunError(f"checkpoint {target} cannot be written: {error}") from None

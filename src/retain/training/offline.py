@@ -359,9 +359,7 @@ class _Trainer:
                 "progress": vars(self.progress),
                 "devices": everyone,
             }
-            target = checkpoints.save(folder, self.progress.update, self.policy, training)
-            if best:
-                checkpoints.point(folder, "best", target)
+            checkpoints.save(folder, self.progress.update, self.policy, training, best=best)
             checkpoints.prune(folder, self.settings.keep_checkpoints)
         self.fabric.barrier()
 

@@ -374,9 +374,7 @@ class _Trainer:
             "replay": None if self.replay is None else _as_tensors(self.replay.state_dict()),
         }
         folder = self.run.folder / "checkpoints"
-        target = checkpoints.save(folder, self.progress.env_steps, self.agent, training)
-        if best:
-            checkpoints.point(folder, "best", target)
+        checkpoints.save(folder, self.progress.env_steps, self.agent, training, best=best)
         checkpoints.prune(folder, self.settings.keep_checkpoints)
 
     def _restore(self, checkpoint: Path) -> None:

@@ -66,7 +66,7 @@ def longest_episode(
     """
     if config.curriculum:
         stage = min(num_segments, 1 + update * num_segments // config.updates)
-        return stage * context_length
+        return stage * context_length if stage < num_segments else None
     if config.curriculum_from is None:
         return None
     doublings = math.log2(context_length * num_segments / config.curriculum_from)
