@@ -311,6 +311,33 @@ def test_what_does_not_hold_at_all_is_refused() -> None:
     assert found.verdict == "refused"
 
 
+def test_questions_where_nothing_should_be_asked_are_no_holding() -> None:
+    """An answer there would be allowed as what one does while holding, right or wrong."""
+    found = certify(latch(hold), maze(6, num_hints=3), context_length=K, episodes=64)
+    assert found.verdict == "refused"
+    assert "more than one action was taken while nothing was asked (0, 1, 3)" in found.reason
+
+
+def test_a_memory_that_an_episode_had_counts_for_its_own_beginning(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Even where it is known from another beginning, as if rounding had gone otherwise in play."""
+    policy, forward = latch(hold), Latch.forward
+
+    def confusing(
+        self: Latch, x_BLD: Tensor, state: LatchState, *rest: Any, **options: Any
+    ) -> tuple[Tensor, LatchState]:
+        y_BLD, after = forward(self, x_BLD, state, *rest, **options)
+        if x_BLD.shape[:2] == (36, 3 * K):  # the episodes played, and nothing else
+            after = dataclasses.replace(after, memory_BM=-after.memory_BM.abs())
+        return y_BLD, after
+
+    monkeypatch.setattr(Latch, "forward", confusing)
+    found = certify(policy, maze(4 * K + 2), context_length=K, episodes=36, samples=64)
+    assert found.verdict == "refused"
+    assert "memories are not separate" in found.reason
+
+
 def test_a_return_to_go_that_changes_is_refused() -> None:
     found = certify(latch(hold), maze(step_penalty=0.01), context_length=K, episodes=4)
     assert found.verdict == "refused"

@@ -60,9 +60,16 @@ class Closure:
         self.reader = Reader(subject)
         self.memories = Memories(subject, most)
         held = np.concatenate([e.steps.action_T[e.held_from : e.asked_at] for e in episodes])
-        actions, counts = np.unique(held, return_counts=True)
-        self.held_actions = actions
-        self.usual_action = int(actions[counts.argmax()])
+        actions = np.unique(held).tolist()
+        if len(actions) > 1:
+            # An answer to a question in the third quarter, say, which would then pass for holding.
+            taken = ", ".join(map(str, actions))
+            raise Refusal(
+                f"more than one action was taken while nothing was asked ({taken}), so "
+                "what is seen there may ask for one of them or follow from it; certify in longer "
+                "episodes, with questions in their last quarter"
+            )
+        self.usual_action = int(actions[0])
         self.segment = [
             Choices(inputs.observation_S, inputs.signal_S, self.usual_action)
         ] * context_length
@@ -128,8 +135,7 @@ class Closure:
                 state = self.subject.initial_state(len(rows))
                 if length:
                     read = self.reader.read(state, observation, signal, action)
-                    allowed = np.isin(read.action_BT, self.held_actions)
-                    allowed |= read.action_BT == action
+                    allowed = (read.action_BT == self.usual_action) | (read.action_BT == action)
                     self._check_actions(allowed, read.action_BT, observation.__getitem__, None)
                     self.decision_margin = min(self.decision_margin, read.gap)
                     state = read.after
@@ -158,19 +164,20 @@ class Closure:
                 self.follow(rows, self.draw(len(rows), self.context_length))
 
     def meet(self, played: Memories, ends: list[list[tuple[int, int]]]) -> None:
-        """Takes in the memories that the episodes played had, where they are new.
+        """Takes in the memories that the episodes played had, where they are new to their kind.
 
         Args:
             played: The memories.
             ends: Of each episode: the ends of segments while it held, and the memory there.
         """
+        starts = self._starts()
         for episode, key, stops in zip(self.episodes, self.shown.kinds, ends, strict=True):
             if key is None or not stops:
                 continue
-            known = len(self.memories)
+            known = self.trail.reachable(starts[key])
             found = self.memories.add(played.state(np.array([number for _, number in stops])))
             for (stop, _), number in zip(stops, found.tolist(), strict=True):
-                if number >= known:
+                if number not in known:
                     seen = episode.steps.observation_T[:stop]
                     self._note_starts([key], np.array([number]), lambda _: seen)  # noqa: B023
 
@@ -238,7 +245,7 @@ class Closure:
         action = np.full(told[1].shape, self.usual_action)
         read = self.reader.read(self.memories.state(numbers), *told, action)
         self.decision_margin = min(self.decision_margin, read.gap)
-        allowed = np.isin(read.action_BT, self.held_actions)
+        allowed = read.action_BT == self.usual_action
         self._check_actions(allowed, read.action_BT, told[0].__getitem__, numbers)
         found = self.memories.add(read.after)
         self.transitions += len(found)
@@ -371,7 +378,7 @@ class Closure:
         self, branches: Branches, choices: list[Choices], number: int | None, *more: int
     ) -> None:
         """Checks the latest actions."""
-        allowed_B = np.isin(branches.action_BT[:, -1:], [*self.held_actions, *more])
+        allowed_B = np.isin(branches.action_BT[:, -1:], [self.usual_action, *more])
         numbers = None if number is None else np.full(len(allowed_B), number)
         self._check_actions(
             allowed_B, branches.action_BT[:, -1:], lambda row: branches.seen(row, choices), numbers
@@ -389,7 +396,7 @@ class Closure:
         row, step = (int(index) for index in np.argwhere(~allowed_BT)[0])
         raise Refusal(
             f"the policy acts otherwise than it did while holding (action {action_BT[row, step]} "
-            f"instead of {', '.join(map(str, self.held_actions))}), so what it sees next is not "
+            f"instead of {self.usual_action}), so what it sees next is not "
             "of the kind seen",
             self.trail.witness(
                 list(self.shown.beginnings),

@@ -158,7 +158,7 @@ def _certify(
     if closure is not None:
         gap = closure.decision_margin
         facts |= {
-            "held_actions": tuple(closure.held_actions.tolist()),
+            "held_actions": (closure.usual_action,),
             "beginnings": len(closure.shown.beginnings),
             "beginnings_read": closure.beginnings_read,
             "states": len(closure.memories),
