@@ -73,9 +73,11 @@ def train(
     try:
         return _finish(run, dataset, report, final_evaluation)
     except Exception:
-        # Settings that do not fit the first episodes, a model that fails: nothing was learned that
-        # could be gone on with, and the name is free for a run that mends it.
-        if not (folder / "checkpoints").exists():
+        # Settings that do not fit the first episodes, a model that fails: nothing was learned, and
+        # the name is free for a run that mends it. What has metrics is somebody's work.
+        metrics = folder / "metrics.jsonl"
+        learned = metrics.exists() and metrics.stat().st_size > 0
+        if not learned and not (folder / "checkpoints").exists():
             shutil.rmtree(folder, ignore_errors=True)
         raise
 

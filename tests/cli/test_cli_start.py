@@ -107,7 +107,10 @@ def test_interrupt_gives_130_and_the_way_on(tmp_path: Path) -> None:
     finally:
         process.kill()
     assert process.returncode == 130
-    assert error == "retain: interrupted; a run with a folder goes on by `retain resume FOLDER`\n"
+    assert error == (
+        "stopping as soon as it can be saved; Ctrl-C again stops at once\n"
+        "retain: interrupted; a run with a folder goes on by `retain resume FOLDER`\n"
+    )
     assert (tmp_path / "long" / "checkpoints" / "last" / "model.safetensors").exists()
 
 

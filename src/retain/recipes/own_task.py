@@ -152,6 +152,7 @@ def _online(
             episodes=None,
             batch_size=32,
             updates_per_step=0.05,
+            checkpoint_every=10_000,
             learning_rate=1e-3,
             gradient_clip=1.0,
             num_threads=1,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -25,6 +26,7 @@ from retain.memory import MemoryState
 from retain.training import checkpoints, parallel
 from retain.training.config import RunConfig, config_to_dict
 from retain.training.growth import Growth, Mastered
+from retain.training.interrupts import Interrupts
 from retain.training.loggers import Loggers, open_loggers
 from retain.training.preparation import sampler
 from retain.training.runs import Run
@@ -150,12 +152,13 @@ class _Trainer:
 
     def train(self) -> dict[str, Any]:
         try:
-            self._train()
+            with Interrupts() if self.fabric.world_size == 1 else nullcontext() as interrupts:
+                self._train(interrupts)
         finally:
             self.logger.close()
         return self._summary()
 
-    def _train(self) -> None:
+    def _train(self, interrupts: Interrupts | None) -> None:
         settings, progress = self.settings, self.progress
         began = time.perf_counter() - progress.seconds
         last_log, last_time = progress.update, time.perf_counter()
@@ -175,8 +178,12 @@ class _Trainer:
                 self._evaluate()
                 last_time += time.perf_counter() - paused  # it is no part of the updates' speed
                 progress.seconds = time.perf_counter() - began
-            if self._due(before, settings.checkpoint_every):
+            # Several devices would not hear of it at the same update.
+            stop = interrupts is not None and interrupts.asked
+            if self._due(before, settings.checkpoint_every) or stop:
                 self._save()
+            if stop:
+                raise KeyboardInterrupt
         self._save()
 
     def _summary(self) -> dict[str, Any]:

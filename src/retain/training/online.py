@@ -33,6 +33,7 @@ from retain.training.averages import Averages
 from retain.training.config import OnlineRunConfig, config_to_dict
 from retain.training.experience import Collector
 from retain.training.growth import Growth, Mastered
+from retain.training.interrupts import Interrupts
 from retain.training.loggers import open_loggers
 from retain.training.runs import Run
 
@@ -129,13 +130,14 @@ class _Trainer:
 
     def train(self) -> dict[str, Any]:
         try:
-            self._train()
+            with Interrupts() as interrupts:
+                self._train(interrupts)
         finally:
             self.logger.close()
             self.collector.close()
         return self._summary()
 
-    def _train(self) -> None:
+    def _train(self, interrupts: Interrupts) -> None:
         settings, progress = self.settings, self.progress
         began = time.perf_counter() - progress.seconds
         self.averages.start_clock()
@@ -156,8 +158,10 @@ class _Trainer:
                 progress.seconds = time.perf_counter() - began
                 if best:  # with the seconds that the evaluation took
                     self._save(best=True)
-            if self._due(before, settings.checkpoint_every):
+            if self._due(before, settings.checkpoint_every) or interrupts.asked:
                 self._save()
+            if interrupts.asked:
+                raise KeyboardInterrupt
         self._save()
 
     def _finished(self) -> bool:
