@@ -124,6 +124,7 @@ def evaluate(
     checkpoint: str = "last",
     device: str = "cpu",
     greedy: bool = False,
+    target_return: float | None = None,
 ) -> list[dict[str, Any]]:
     """Evaluates a run by really acting, and adds the records to its ``results.json``.
 
@@ -142,6 +143,8 @@ def evaluate(
         device: Where the policy runs.
         greedy: Takes the best action also where the run's settings say that the policy samples;
             the records then say so, and are kept beside those of sampled actions.
+        target_return: What a sequence policy is asked for, if not what the run's settings say; the
+            records then say so, and are kept beside the others.
 
     Returns:
         The records; see `retain.report.results` for their fields.
@@ -149,7 +152,7 @@ def evaluate(
     run = _as_run(run)
     settings = run.config.evaluation
     parameter = parameter or settings.parameter
-    policy = run.load(checkpoint, device, greedy=greedy)
+    policy = run.load(checkpoint, device, greedy=greedy, target_return=target_return)
     step = checkpoints.step_of(checkpoints.find(run.folder, checkpoint))
     if values is None:
         values = settings.values
@@ -167,7 +170,7 @@ def evaluate(
             parameter=None if value is None else parameter,
             value=value,
         )
-        records.append({**record, "step": step, **_greedy(run, policy)})
+        records.append({**record, "step": step, **_unlike(run, policy)})
     run.record(records)
     return records
 
@@ -183,6 +186,7 @@ def inspect(
     checkpoint: str = "last",
     device: str = "cpu",
     greedy: bool = False,
+    target_return: float | None = None,
     output: str | Path | None = None,
 ) -> dict[str, Any]:
     """Lets a run act, looks at its memory, and writes what is found.
@@ -198,6 +202,7 @@ def inspect(
         checkpoint: ``last``, ``best`` or the name of a checkpoint's folder.
         device: Where the policy runs.
         greedy: As for `evaluate`.
+        target_return: As for `evaluate`.
         output: Folder to write to; by default ``inspection`` in the run's folder.
 
     Returns:
@@ -210,7 +215,7 @@ def inspect(
     from retain.inspection.summary import inspect_policy
 
     run = _as_run(run)
-    policy = run.load(checkpoint, device, greedy=greedy)
+    policy = run.load(checkpoint, device, greedy=greedy, target_return=target_return)
     found = inspect_policy(
         policy,
         run.environment(value, kwargs),
@@ -224,13 +229,18 @@ def inspect(
         "model": run.config.model.registered_name,
         "agent": run.config.agent.registered_name,
         "checkpoint": checkpoints.step_of(checkpoints.find(run.folder, checkpoint)),
-        **_greedy(run, policy),
+        **_unlike(run, policy),
     }
     return write(found, run.folder / "inspection" if output is None else Path(output), about)
 
 
 def load(
-    run: Run | str | Path, *, checkpoint: str = "last", device: str = "cpu", greedy: bool = False
+    run: Run | str | Path,
+    *,
+    checkpoint: str = "last",
+    device: str = "cpu",
+    greedy: bool = False,
+    target_return: float | None = None,
 ) -> Agent:
     """Returns the agent of a run, ready to act.
 
@@ -239,8 +249,13 @@ def load(
         checkpoint: ``last``, ``best`` or the name of a checkpoint's folder.
         device: Where the policy runs.
         greedy: Takes the best action also where the run's settings say that the policy samples.
+        target_return: What a sequence policy is asked for, if not what the run's settings say.
+
+    Raises:
+        RunError: If the run or the checkpoint is not there, or damaged.
+        ConfigError: If there is no such device, or the agent is not asked for a return.
     """
-    return Agent(_as_run(run).load(checkpoint, device, greedy=greedy))
+    return Agent(_as_run(run).load(checkpoint, device, greedy=greedy, target_return=target_return))
 
 
 class Agent:
@@ -296,6 +311,10 @@ class Agent:
             raise ConfigError(
                 f"reward and done must be single values or one for each of the {rows} rows"
             ) from None
+        if not np.isfinite(rewards).all():
+            raise ConfigError(
+                f"reward must be finite, not {reward!r}; it is 0 before the first action"
+            )
         if self._actor is None:
             self._actor = Actor(self.policy, rows)
             resets = np.ones(rows, dtype=np.bool_)
@@ -322,10 +341,16 @@ def list_datasets() -> list[str]:
     return _list_datasets()
 
 
-def _greedy(run: Run, policy: Policy) -> dict[str, bool]:
-    """What a record says of a policy that takes its best action where the run's settings sample."""
-    sampled = getattr(run.config.agent, "sample_actions", False)
-    return {"greedy": True} if sampled and not policy.config.sample_actions else {}
+def _unlike(run: Run, policy: Policy) -> dict[str, bool | float]:
+    """What a record says of a policy that does not act as the run's settings say."""
+    unlike: dict[str, bool | float] = {}
+    settings, now = run.config.agent, policy.config
+    if getattr(settings, "sample_actions", False) and not now.sample_actions:
+        unlike["greedy"] = True
+    target = getattr(now, "target_return", None)
+    if target is not None and target != getattr(settings, "target_return", None):
+        unlike["target_return"] = target
+    return unlike
 
 
 def _as_run(run: Run | str | Path) -> Run:

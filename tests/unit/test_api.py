@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from dataclasses import replace
@@ -107,6 +108,38 @@ def test_best_actions_of_a_policy_that_samples(tmp_path: Path, run: Run) -> None
     value = run.config.evaluation.values_in_training[-1]
     (record,) = api.evaluate(run, values=[value], episodes=2, greedy=True)
     assert "greedy" not in record
+
+
+def test_another_return_can_be_asked_for(tmp_path: Path, run: Run) -> None:
+    value = run.config.evaluation.values_in_training[-1]
+    own = run.load().config.target_return
+    for target, said in ((None, None), (own, None), (0.25, 0.25)):
+        (record,) = api.evaluate(run, values=[value], episodes=7, target_return=target)
+        assert record.get("target_return") == said
+    kept = [e for e in run.results()["evaluations"] if e["episodes"] == 7]
+    assert [e.get("target_return") for e in kept] == [None, 0.25], "side by side"
+    agent = api.load(run, target_return=0.25)
+    agent.act(agent.policy.observation_space.sample())
+    assert agent._actor is not None
+    assert agent._actor.state.return_to_go_B.tolist() == [0.25]
+    assert api.inspect(run, target_return=0.25, output=tmp_path / "seen")["target_return"] == 0.25
+    online = api.train(
+        tiny_online("a2c", kwargs={"corridor_length": 5}, episodes=4),
+        name="new", runs=tmp_path, final_evaluation=False,
+    )  # fmt: skip
+    with pytest.raises(ConfigError, match="an agent 'a2c' is not asked for a return"):
+        api.evaluate(online, target_return=1.0)
+    with pytest.raises(ConfigError, match="must be a finite number, not nan"):
+        api.load(run, target_return=math.nan)
+
+
+def test_a_run_that_fails_keeps_its_metrics(tmp_path: Path) -> None:
+    def fail(at: int, values: dict[str, float]) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        api.train(tiny(checkpoint_every=100), runs=tmp_path, name="failed", report=fail)
+    assert (tmp_path / "failed" / "metrics.jsonl").exists()
 
 
 def test_evaluations_that_cannot_be(run: Run) -> None:

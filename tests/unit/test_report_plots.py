@@ -143,7 +143,10 @@ def test_a_plot_is_the_same_each_time_and_leaves_no_trace(tmp_path: Path) -> Non
 
 def test_heatmap(tmp_path: Path, drawn: list[Figure]) -> None:
     results = [
-        result(model, seed, means, training={"length": length}, label=f"{model}{length}")
+        {
+            **result(model, seed, means, training={"length": length}),
+            "run": f"{model}-{length}-{seed}",
+        }
         for model in ("rate", "dt")
         for length, means in ((30, {30: 1.0, 900: 0.25}), (90, {30: 0.5}))
         for seed in (0, 1)
@@ -159,6 +162,28 @@ def test_heatmap(tmp_path: Path, drawn: list[Figure]) -> None:
     assert left.images[0].get_clim() == (0.0, 1.0)
     assert "Trained: corridor length" in texts(drawn[0])
     assert "Lengths" in texts(drawn[0])
+
+
+def test_a_heatmap_puts_together_only_what_was_repeated(
+    tmp_path: Path, drawn: list[Figure]
+) -> None:
+    def panels(results: list[dict[str, Any]]) -> dict[str, list[str]]:
+        length_heatmap(results, tmp_path / "a.png")
+        *grids, _bar = drawn.pop().axes
+        return {g.get_title(loc="left"): [t.get_text() for t in g.texts] for g in grids}
+
+    one, other = (result("rate", seed, {9: 1.0}, training={"length": 9}) for seed in (0, 1))
+    greedy = {**one["evaluations"][0], "greedy": True, "mean": 0.0}
+    one["evaluations"].append(greedy)
+    assert panels([one, other]) == {"tmaze/rate": ["1.00"], "tmaze/rate (greedy)": ["0.00"]}
+    # The same seed at the same length: they differ in something that the recipe does not tell.
+    twin = {**result("rate", 0, {9: 0.5}, training={"length": 9}), "run": "twin"}
+    longer = result("rate", 0, {9: 0.25}, training={"length": 30})
+    assert panels([other, longer]) == {"tmaze/rate": ["1.00", "0.25"]}
+    assert panels([result("rate", 0, {9: 1.0}, training={"length": 9}), twin]) == {
+        "tmaze/rate (rate-0)": ["1.00"],
+        "tmaze/rate (twin)": ["0.50"],
+    }
 
 
 def test_heatmap_bad_results(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import subprocess
 import sys
 from typing import Any
@@ -188,6 +189,9 @@ def test_gymnasium_accepts_it() -> None:
         ({"corridor_length": 2, "num_hints": 3}, "num_hints 3 does not fit"),
         ({"corridor_length": 3, "num_hints": 3, "hint_time": "random"}, "2 at most"),
         ({"max_episode_steps": 9}, "needs 10 steps"),
+        ({"goal_reward": math.nan}, "goal_reward must be a finite number, got nan"),
+        ({"wrong_reward": "x"}, "wrong_reward must be a finite number, got 'x'"),
+        ({"step_penalty": None}, "step_penalty must be a finite number, got None"),
         ({"noise": "loud"}, "noise 'loud' is not one of discrete, continuous, none"),
         ({"hint_time": "never"}, "not one of start, random"),
         ({"coridor": 3}, "has no option 'coridor'; its options: balanced_goals"),

@@ -6,6 +6,7 @@ Axes: B rows (environments), T steps read at once.
 from __future__ import annotations
 
 import dataclasses
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
@@ -14,6 +15,7 @@ import gymnasium as gym
 import torch
 from torch import Tensor, nn
 
+from retain.core.errors import ConfigError
 from retain.data.padding import padding_of
 from retain.memory import MemoryState, ModelConfig
 from retain.nn.checks import check_positive
@@ -99,6 +101,21 @@ class Policy(nn.Module, ABC):
         """Takes the best action from here on, where it was told to sample."""
         if getattr(self.config, "sample_actions", False):
             self.config = dataclasses.replace(self.config, sample_actions=False)
+
+    def ask_for(self, target_return: float) -> None:
+        """Asks for this return from here on.
+
+        Raises:
+            ConfigError: If the policy is not asked for a return, or it is not a finite number.
+        """
+        if not hasattr(self.config, "target_return"):
+            raise ConfigError(
+                f"an agent '{self.config.registered_name}' is not asked for a return; leave the "
+                "target return out"
+            )
+        if not math.isfinite(target_return):
+            raise ConfigError(f"the target return must be a finite number, not {target_return}")
+        self.config = dataclasses.replace(self.config, target_return=target_return)
 
     @property
     def looks_ahead(self) -> bool:

@@ -17,6 +17,7 @@ def certify_run(
     checkpoint: str = "last",
     device: str = "cpu",
     greedy: bool = False,
+    target_return: float | None = None,
     value: Scalar | None = None,
     options: dict[str, Scalar] | None = None,
     **settings: Any,
@@ -28,6 +29,7 @@ def certify_run(
         checkpoint: ``last``, ``best`` or the name of a checkpoint's folder.
         device: Where the policy runs.
         greedy: Certifies the best actions of a policy that samples.
+        target_return: What the policy is asked for, if not what the run's settings say.
         value: Value of the option that the run's evaluations vary, for the episodes played; by
             default the last of those evaluated during training.
         options: Options of the environment that differ from the run's.
@@ -39,7 +41,7 @@ def certify_run(
     """
     run = run if isinstance(run, Run) else Run(run)
     return certify(
-        run.load(checkpoint, device, greedy=greedy),
+        run.load(checkpoint, device, greedy=greedy, target_return=target_return),
         run.environment(value, options),
         context_length=run.config.model.context_length,
         **settings,

@@ -55,6 +55,7 @@ def run(arguments: list[str]) -> None:
         checkpoint=options.checkpoint,
         device=options.device,
         greedy=options.greedy,
+        target_return=options.target_return,
     )
     show(evaluation_table(trained.name, records))
     if target is not None:
@@ -72,6 +73,7 @@ def _options(settings: Any, flag: str | None) -> type:
         ("checkpoint", str, "last"),
         ("device", str, "cpu"),
         ("greedy", bool, False),
+        ("target_return", float | None, None),
         ("json", Path | None, None),
     ]
     if flag is not None:
@@ -91,6 +93,7 @@ def _options(settings: Any, flag: str | None) -> type:
         checkpoint: last, best, or the name of a checkpoint's folder.
         device: Where the policy runs.
         greedy: Take the best action where the policy was trained to sample.
+        target_return: What a sequence policy is asked for; by default what the run's settings say.
         json: File to write these evaluations to.
     """
     return options

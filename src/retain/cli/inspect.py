@@ -51,6 +51,9 @@ class Options:
     greedy: bool = False
     """Take the best action where the policy was trained to sample."""
 
+    target_return: float | None = None
+    """What a sequence policy is asked for; None: what the run's settings say."""
+
     output: Path | None = None
     """Folder for what is written; RUN/inspection if none."""
 
@@ -79,7 +82,14 @@ def run(arguments: list[str]) -> None:
             if getattr(options, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, not {getattr(options, name)}")
         # Not after minutes.
-        subject_of(trained.load(options.checkpoint, options.device, greedy=options.greedy))
+        subject_of(
+            trained.load(
+                options.checkpoint,
+                options.device,
+                greedy=options.greedy,
+                target_return=options.target_return,
+            )
+        )
     folder = options.output or trained.folder / "inspection"
     record = api.inspect(
         trained,
@@ -91,6 +101,7 @@ def run(arguments: list[str]) -> None:
         checkpoint=options.checkpoint,
         device=options.device,
         greedy=options.greedy,
+        target_return=options.target_return,
         output=folder,
     )
     show(_table(trained.name, record))
@@ -113,6 +124,7 @@ def _certify(options: Options, trained: Run, folder: Path) -> None:
         checkpoint=options.checkpoint,
         device=options.device,
         greedy=options.greedy,
+        target_return=options.target_return,
         value=options.value,
         options=environment_options(options.option),
         budget=options.certify_budget,

@@ -42,7 +42,7 @@ import numpy.typing as npt
 
 from retain.core.errors import ConfigError
 from retain.envs.batched import BatchedEnv, BatchedRules, BatchedVectorEnv, Transition
-from retain.envs.checks import check_count, check_lengths
+from retain.envs.checks import check_count, check_lengths, check_number
 from retain.envs.experts import register_expert
 from retain.envs.noise import Noise, RowNoise
 from retain.envs.tmaze_picture import Scene, as_picture, as_text
@@ -96,6 +96,8 @@ class TMazeOptions:
             check_count(name, getattr(self, name), least=0)
         if self.max_episode_steps is not None:
             check_count("max_episode_steps", self.max_episode_steps)
+        for name in ("goal_reward", "wrong_reward", "step_penalty"):
+            check_number(name, getattr(self, name))
         for name, allowed in (("hint_time", HintTime), ("noise", Noise)):
             value, names = getattr(self, name), get_args(allowed)
             if value not in names:

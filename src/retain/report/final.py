@@ -211,6 +211,8 @@ def _own_evaluations(result: Result) -> list[Evaluation]:
             given[entry["parameter"]] = entry.get("value")
         if entry["environment"] != options["id"] or entry.get("greedy"):
             return False
+        if entry.get("target_return") is not None:
+            return False
         if not set(given) <= set(options) | {entry.get("parameter")}:
             return False
         return all(given.get(key, value) == value for key, value in options.items() if key != "id")

@@ -6,7 +6,7 @@ They are drawn without a window; how they look is in `drawing.py`.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,10 +23,12 @@ from retain.report.results import (
     Value,
     evaluations,
     known_metrics,
+    labels,
     latest,
     measured,
     merge,
     sort_key,
+    training_length,
 )
 from retain.report.statistics import mean_stderr
 
@@ -199,8 +201,8 @@ def length_heatmap(
 ) -> Path:
     """Draws the mean over runs for each length trained on and each length tested on.
 
-    There is one panel a recipe, two on a line, and the value stands in each cell, in bold where
-    both lengths are equal.
+    There is one panel for runs that differ in seed and training length only, two on a line, and the
+    value stands in each cell, in bold where both lengths are equal.
 
     Args:
         results: As `load_results` gives them; each must say `training.length`.
@@ -216,54 +218,51 @@ def length_heatmap(
         ConfigError: If there is nothing to draw, or a result does not say its training length.
         RunError: If the file cannot be written.
     """
-    rows = latest(_rows(results, environment, metric))
+    rows = latest(_rows(results, environment, metric, _label_in_length(results)))
     for row in rows:
         if row.training_length is None:
             raise ConfigError(f"the result of the run '{row.run}' has no training.length")
-    recipes = list(dict.fromkeys(row.recipe for row in rows))
+    names = list(dict.fromkeys(row.label for row in rows))
     trained = sorted({row.training_length for row in rows}, key=sort_key)
     tested = sorted({row.value for row in rows}, key=sort_key)
     cells: dict[tuple[str, Value, Value], list[float]] = {}
     for row in rows:
-        cells.setdefault((row.recipe, row.training_length, row.value), []).append(row.mean)
+        cells.setdefault((row.label, row.training_length, row.value), []).append(row.mean)
     grids = {
-        recipe: np.asarray(
-            [
-                [mean_stderr(cells.get((recipe, a, b), [math.nan]))[0] for b in tested]
-                for a in trained
-            ]
+        name: np.asarray(
+            [[mean_stderr(cells.get((name, a, b), [math.nan]))[0] for b in tested] for a in trained]
         )
-        for recipe in recipes
+        for name in names
     }
     parameter = words(rows[0].parameter or "length")
     finite = np.concatenate([grid[np.isfinite(grid)] for grid in grids.values()] or [np.zeros(0)])
     if finite.size == 0:
         raise ConfigError(f"the results hold no number for '{metric}'")
     low, high = (0.0, 1.0) if metric == "success" else (float(finite.min()), float(finite.max()))
-    columns = min(2, len(recipes))
-    lines = -(-len(recipes) // columns)
+    columns = min(2, len(names))
+    lines = -(-len(names) // columns)
     width = 0.62 * len(tested) + 0.5
     height = 0.5 * len(trained) + 1.1
 
     def draw(figure: Figure) -> None:
         panels = figure.subplots(lines, columns, squeeze=False, sharey=True).flatten()
-        for place, (panel, (recipe, grid)) in enumerate(zip(panels, grids.items(), strict=False)):
+        for place, (panel, (name, grid)) in enumerate(zip(panels, grids.items(), strict=False)):
             texts = [[f"{mean:.2f}" for mean in row] for row in grid]
             image = drawing.heat_panel(
                 panel, grid, texts, low=low, high=high, bold=lambda i, j: trained[i] == tested[j]
             )
             panel.set_xticks(range(len(tested)), [number(value) for value in tested])
             panel.set_yticks(range(len(trained)), [number(value) for value in trained])
-            panel.set_title(recipe, fontsize=11, fontweight="normal" if title else "bold")
-            if place + columns >= len(recipes):
+            panel.set_title(name, fontsize=11, fontweight="normal" if title else "bold")
+            if place + columns >= len(names):
                 panel.set_xlabel(f"Tested: {parameter.lower()}")
             if place % columns == 0:
                 panel.set_ylabel(f"Trained: {parameter.lower()}")
-        for panel in panels[len(recipes) :]:
+        for panel in panels[len(names) :]:
             panel.remove()
         if title:
             figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
-        shown = list(panels[: len(recipes)])
+        shown = list(panels[: len(names)])
         bar = figure.colorbar(image, ax=shown, fraction=0.05, pad=0.02, aspect=15 * lines)
         bar.set_label(words(metric))
         bar.outline.set_visible(False)
@@ -275,9 +274,27 @@ def length_heatmap(
 # --- parts --------------------------------------------------------------------------------------
 
 
-def _rows(results: Sequence[Result], environment: str | None, metric: str) -> list[Evaluation]:
+def _label_in_length(results: Sequence[Result]) -> Callable[[Result], str]:
+    """Returns what gives labels as `labels` does, where runs may differ in training length too."""
+    of_length: dict[Value, list[Result]] = {}
+    for result in results:
+        of_length.setdefault(training_length(result), []).append(result)
+    names = {
+        id(result): name
+        for group in of_length.values()
+        for result, name in zip(group, labels(group), strict=True)
+    }
+    return lambda result: names[id(result)]
+
+
+def _rows(
+    results: Sequence[Result],
+    environment: str | None,
+    metric: str,
+    label: Callable[[Result], str] | None = None,
+) -> list[Evaluation]:
     """Returns the evaluations to draw: of one environment, one metric, with lengths above zero."""
-    every = evaluations(results)
+    every = evaluations(results, label)
     rows = measured(every, metric)
     if not rows:
         raise ConfigError(f"the results have no '{metric}'; known: {known_metrics(every)}")
@@ -321,10 +338,10 @@ def _mark_training_lengths(axes: Axes, rows: list[Evaluation], names: list[str])
     for row in rows:
         if isinstance(row.training_length, int | float) and row.training_length > 0:
             by_length.setdefault(float(row.training_length), set()).add(row.label)
-    for length, labels in by_length.items():
+    for length, lines in by_length.items():
         # A length that all share is a fact of the plot; others belong to their line.
-        alone = len(labels) == 1 and len(by_length) > 1
-        shade = colour(names.index(next(iter(labels)))) if alone else GREY
+        alone = len(lines) == 1 and len(by_length) > 1
+        shade = colour(names.index(next(iter(lines)))) if alone else GREY
         axes.axvline(length, color=shade, linestyle=(0, (1, 2)), linewidth=1.4, zorder=1)
         axes.annotate(
             f"trained: {number(length)}",

@@ -27,6 +27,7 @@ A run writes one `results.json`::
           "seeds": [1000, 1099],              first and last
           "lookahead": 1,                     optional: steps taken at once where actions repeat
           "greedy": true,                     optional: the best actions of a policy that samples
+          "target_return": 0.5,               optional: what was asked for, if not the run's own
           "metric": "success",
           "mean": 1.0,                        null stands for "not a number"
           "stderr": 0.0,                      over the episodes
@@ -244,7 +245,8 @@ def evaluations(
     """Returns every evaluation of every result as one flat list.
 
     What is unlike the run's own follows the label: ` (greedy)` where a policy that samples was
-    evaluated by its best actions, ` (noise=none)` where the environment had another option than it
+    evaluated by its best actions, ` (asked for 0.5)` where it was asked for another return,
+    ` (noise=none)` where the environment had another option than it
     has in the run's configuration, unless all evaluations had it.
 
     Args:
@@ -262,6 +264,8 @@ def evaluations(
 
     def named(name: str, entry: dict[str, Any], unlike: dict[str, Any]) -> str:
         notes = ["greedy"] if entry.get("greedy") else []
+        if entry.get("target_return") is not None:
+            notes.append(f"asked for {entry['target_return']:g}")
         notes += [f"{option}={value}" for option, value in unlike.items()
                   if (option, value) not in shared]  # fmt: skip
         return f"{name} ({', '.join(notes)})" if notes else name

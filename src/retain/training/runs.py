@@ -99,7 +99,12 @@ class Run:
         return AGENTS.of(agent)(agent, self.config.model, observation, action)
 
     def load(
-        self, checkpoint: str = "last", device: str = "cpu", *, greedy: bool = False
+        self,
+        checkpoint: str = "last",
+        device: str = "cpu",
+        *,
+        greedy: bool = False,
+        target_return: float | None = None,
     ) -> Policy:
         """Returns the run's policy with the weights of a checkpoint, ready to act.
 
@@ -107,15 +112,18 @@ class Run:
             checkpoint: ``last``, ``best`` or the name of a checkpoint's folder.
             device: Where the policy runs.
             greedy: Takes its best action also if the run's settings say that it samples.
+            target_return: What it is asked for, if not what the run's settings say.
 
         Raises:
             RunError: If the checkpoint is missing, damaged, or not of this model.
-            ConfigError: If there is no such device.
+            ConfigError: If there is no such device, or the policy is not asked for a return.
         """
         policy = self.policy()
         checkpoints.load_weights(policy, checkpoints.find(self.folder, checkpoint))
         if greedy:
             policy.act_greedily()
+        if target_return is not None:
+            policy.ask_for(target_return)
         try:
             return policy.to(torch.device(device)).eval()
         except (RuntimeError, AssertionError) as error:
@@ -177,7 +185,8 @@ class Run:
             The results as they now are.
         """
         results = self.results()
-        keys = ("environment", "parameter", "value", "kwargs", "seeds", "step", "greedy")
+        keys = ["environment", "parameter", "value", "kwargs", "seeds", "step"]
+        keys += ["greedy", "target_return"]
 
         def setting(record: dict[str, Any]) -> list[Any]:
             return [record.get(key) for key in keys]
