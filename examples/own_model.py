@@ -5,6 +5,7 @@
 
 Importing this file registers a model and a recipe, so the command line knows them too:
 
+    retain --plugin examples/own_model.py check example_gru
     retain --plugin examples/own_model.py train example/gru --train.updates 100
     retain --plugin examples/own_model.py evaluate runs/example-gru-seed0 --corridor-lengths 6 12
 """
@@ -20,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 import retain
+from retain.contract import check_model
 from retain.memory import MemoryState, ModelConfig, SequenceModel, carry
 from retain.training.config import RunConfig
 
@@ -104,25 +106,6 @@ def gru(*, context_length: int = 3, num_segments: int = 3) -> RunConfig:
     )
 
 
-def check(model: SequenceModel, width: int) -> None:
-    """Holds a model to two of the contract's laws; the package's tests hold it to all."""
-    torch.manual_seed(0)
-    x_BLD = torch.randn(2, 12, width)
-    reset_BL = torch.zeros(2, 12, dtype=torch.bool)
-    reset_BL[0, 5] = True  # an episode begins in row 0, none in row 1
-    with torch.no_grad():
-        whole, _ = model(x_BLD, model.initial_state(2), reset_BL)
-
-        state, parts = model.initial_state(2), []
-        for start, stop in ((0, 1), (1, 7), (7, 12)):
-            y, state = model(x_BLD[:, start:stop], state, reset_BL[:, start:stop])
-            parts.append(y)
-        assert torch.allclose(whole, torch.cat(parts, dim=1), atol=1e-6), "chunk invariance"
-
-        fresh, _ = model(x_BLD[:1, 5:], model.initial_state(1))
-        assert torch.allclose(whole[:1, 5:], fresh, atol=1e-6), "a reset equals a fresh start"
-
-
 def main() -> None:
     """Checks the model, trains it and evaluates it."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -134,7 +117,7 @@ def main() -> None:
     parser.add_argument("--name", default="own-model", help="of the run's folder")
     arguments = parser.parse_args()
 
-    check(GRU(GRUConfig(width=16), tokens_per_step=3).eval(), width=16)
+    check_model("example_gru")
     print("the contract holds")
 
     # A recipe gives a whole configuration; what should differ is replaced.

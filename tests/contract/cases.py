@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from contract.trials import Subject
+from retain.contract.trials import Subject
 from retain.memory import ModelConfig, SequenceModel
 from retain.models import MODELS, build
 from retain.nn.valve import ValveConfig

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from contract.cases import Case, all_cases
-from contract.trials import expect_same, random_resets, run
+from retain.contract.trials import expect_same, random_resets, run
 from tiny_runs import DEVICES
 
 #: Products are summed in another order there.

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from contract.cases import THREE, Case, rate
-from contract.laws import LAWS
+from retain.contract.laws import LAWS
 from retain.memory import MemoryState
 from retain.models import gtrxl_recurrent
 from retain.models.decision_transformer import DecisionTransformer

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from contract.cases import CASES, WIDTH, Case, all_cases
-from contract.laws import LAWS
-from contract.trials import Subject, expect_chunks_agree
+from retain.contract.laws import LAWS
+from retain.contract.trials import Subject, expect_chunks_agree
 from retain.memory import MemoryState, SequenceModel, carry
 from retain.models import MODELS
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from contract.trials import expect_same
 from retain.agents.sequence_policy import SequencePolicy, SequencePolicyConfig
+from retain.contract.trials import expect_same
 from retain.models.decision_transformer import DecisionTransformerConfig
 from retain.nn.gpt import GPTBlock
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from contract.trials import expect_same
+from retain.contract.trials import expect_same
 from retain.models.gpt2 import GPT2, GPT2Config
 
 with warnings.catch_warnings():

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from contract.trials import expect_same
 from parity.naive_rate import gru_gate, sinusoid
+from retain.contract.trials import expect_same
 from retain.nn import attention as attention_module
 from retain.nn.attention import RelativeAttention
 from retain.nn.blocks import Gate

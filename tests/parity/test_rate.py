@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from contract.trials import expect_same, run
 from parity.naive_rate import NaiveRATE
+from retain.contract.trials import expect_same, run
 from retain.models.rate import RATE, RATEConfig
 from retain.nn.valve import ValveConfig
 

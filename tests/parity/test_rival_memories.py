@@ -16,7 +16,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from contract.trials import expect_same, run
+from retain.contract.trials import expect_same, run
 from retain.core.errors import ConfigError
 from retain.memory import SequenceModel
 from retain.models import MODELS, build

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from contract.cases import Case, all_cases
-from contract.trials import expect_same
 from retain.agents.sequence_policy import SequencePolicy, SequencePolicyConfig
+from retain.contract.trials import expect_same
 
 ROWS = 3
 DISCRETE = gym.spaces.Discrete(4, start=-1)

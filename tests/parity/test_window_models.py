@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from contract.trials import expect_same
+from retain.contract.trials import expect_same
 from retain.memory import SequenceModel
 from retain.models import MODELS, build
 from retain.nn.ponder import Ponder

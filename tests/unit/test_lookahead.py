@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from contract.cases import Case, all_cases
-from contract.trials import expect_same
 from retain import envs
 from retain.agents.dqn import DQN, DQNConfig
 from retain.agents.online import OnlineAgent
 from retain.agents.policy import Policy
 from retain.agents.sequence_policy import SequencePolicy, SequencePolicyConfig
+from retain.contract.trials import expect_same
 from retain.core.errors import ConfigError
 from retain.evaluation import EnvironmentConfig, EvaluationConfig, evaluate_policy
 from retain.memory import ModelConfig

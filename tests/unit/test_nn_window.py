@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 import retain.nn.window as module
-from contract.laws import LAWS
-from contract.trials import Subject, expect_same, random_resets, run
+from retain.contract.laws import LAWS
+from retain.contract.trials import Subject, expect_same, random_resets, run
 from retain.core.errors import ConfigError
 from retain.memory import SequenceModel
 from retain.models import MODELS, build

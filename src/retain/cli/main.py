@@ -22,6 +22,7 @@ COMMANDS = {
     "collect": "collect a dataset",
     "list": "list recipes, models, environments, datasets, runs",
     "info": "tell about a run, a dataset, an environment, a model or a recipe",
+    "check": "try a model of your own against every law of the memory contract",
     "demo": "train RATE and a Decision Transformer on a T-Maze and compare them",
 }
 

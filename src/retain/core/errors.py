@@ -55,6 +55,10 @@ class RunError(RetainError):
     """A run folder that is missing, half-written, of another version, or has wrong weights."""
 
 
+class ModelError(RetainError):
+    """A model that does not keep to the memory contract."""
+
+
 class TrainingError(RetainError):
     """Training that cannot go on (for example a loss that is not a number)."""
 

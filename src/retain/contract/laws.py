@@ -21,12 +21,13 @@ from dataclasses import fields
 import torch
 from torch import Tensor
 
-from contract.trials import (
+from retain.contract.trials import (
     DIFFERENT,
     MODES,
     Subject,
     as_leaves,
     distance,
+    expect,
     expect_chunks_agree,
     expect_same,
     many_cuts,
@@ -34,6 +35,9 @@ from contract.trials import (
     random_resets,
     run,
 )
+
+#: Where a sequence is cut that is read in one call.
+NOWHERE: Sequence[int] = ()
 
 
 def chunk_invariance(subject: Subject) -> None:
@@ -93,8 +97,10 @@ def states_are_values(subject: Subject) -> None:
                     _, after = model(-x[:, :length], state)
                     run(model, -x, after, cuts=range(1, segment + 1), donate=True)
             for key, tensor in state.named_tensors():
-                assert torch.equal(tensor, before[key]), f"{name}: a call changed its state's {key}"
-            assert torch.equal(first, second), f"{name}: two calls from one state differ"
+                expect(
+                    torch.equal(tensor, before[key]), f"{name}: a call changed its state's {key}"
+                )
+            expect(torch.equal(first, second), f"{name}: two calls from one state differ")
 
 
 def reset_is_fresh_start(subject: Subject) -> None:
@@ -106,7 +112,7 @@ def reset_is_fresh_start(subject: Subject) -> None:
             reset = torch.zeros(x.shape[:2], dtype=torch.bool)
             reset[:, at] = True
             fresh, _ = run(model, x[:, at:], model.initial_state(2))
-            for cuts in ([], range(1, x.shape[1])):
+            for cuts in (NOWHERE, range(1, x.shape[1])):
                 y, _ = run(model, x, model.initial_state(2), reset, cuts=cuts)
                 expect_same(y[:, at:], fresh, f"after a reset at {at}, cut at {list(cuts)}")
             # The reset of one row alone, while the other goes on.
@@ -127,7 +133,7 @@ def rows_are_independent(subject: Subject) -> None:
     later = subject.tokens(4, length, seed=6)
     order, mask = [2, 0, 3], torch.tensor([True, False, True, False])
     with torch.no_grad():
-        for cuts in ([], range(1, length)):
+        for cuts in (NOWHERE, range(1, length)):
             y, state = run(model, x, model.initial_state(4), reset, cuts=cuts)
             other, other_state = run(model, other_x, model.initial_state(4), other_reset, cuts=cuts)
             expect_same(y[:2], other[:2], "rows whose neighbours alone changed", 1e-12)
@@ -158,7 +164,7 @@ def causality(subject: Subject) -> None:
         for row, at in enumerate(places):
             what = f"outputs before token {at}, when that one changes"
             expect_same(y[row, :at], changed[row, :at], what, 1e-12)
-            assert distance(y[row, at], changed[row, at]) > DIFFERENT, f"output {at} ignores token"
+            expect(distance(y[row, at], changed[row, at]) > DIFFERENT, f"output {at} ignores token")
 
 
 def reach(subject: Subject) -> None:
@@ -180,9 +186,9 @@ def reach(subject: Subject) -> None:
         expect_same(y[row, at + far :], changed[row, at + far :], what, 1e-12)
         effects.append(distance(y[row, at + 1 : at + far], changed[row, at + 1 : at + far]))
         oldest.append(distance(y[row, at + far - 1], changed[row, at + far - 1]))
-    assert far == 1 or max(effects) > DIFFERENT, "no output depends on any earlier token"
+    expect(far == 1 or max(effects) > DIFFERENT, "no output depends on any earlier token")
     if subject.tight:
-        assert max(oldest[segment:]) > 1e-11, f"no output depends on the token {far - 1} before it"
+        expect(max(oldest[segment:]) > 1e-11, f"no output depends on the token {far - 1} before it")
 
 
 def memory_is_used(subject: Subject) -> None:
@@ -198,12 +204,14 @@ def memory_is_used(subject: Subject) -> None:
         state = model.initial_state(len(places))
         y, _ = run(model, x, state)
         changed, _ = run(model, other, state)
-        assert distance(y[:, -segment:], changed[:, -segment:]) > DIFFERENT, (
-            "a token of three segments ago changes no output"
+        expect(
+            distance(y[:, -segment:], changed[:, -segment:]) > DIFFERENT,
+            "a token of three segments ago changes no output",
         )
         (gradient,) = torch.autograd.grad(y[:, -1].square().sum(), x)
-        assert (gradient[:, :segment].abs().amax((0, 2)) > 0).all(), (
-            "no gradient reaches some token of three segments ago"
+        expect(
+            (gradient[:, :segment].abs().amax((0, 2)) > 0).all(),
+            "no gradient reaches some token of three segments ago",
         )
     _, state = run(model, subject.tokens(2, segment), model.initial_state(2))
     leaves = as_leaves(state, "slots", "carry")
@@ -215,7 +223,7 @@ def memory_is_used(subject: Subject) -> None:
     for name, tensor in tensors.items():
         (gradient,) = torch.autograd.grad((y * weight).sum(), tensor, retain_graph=True)
         effect = gradient.abs().sum(0).flatten(1).sum(1) if gradient.dim() > 2 else gradient.abs()
-        assert (effect > 0).all(), f"some of {name} has no effect on what follows"
+        expect((effect > 0).all(), f"some of {name} has no effect on what follows")
 
 
 def detaching(subject: Subject) -> None:
@@ -232,14 +240,15 @@ def detaching(subject: Subject) -> None:
         without_caches, without_all = state.detach("cache"), state.detach()
         for name, tensor in without_caches.named_tensors():
             cut = kind_of[name.split(".")[0]] == "cache"
-            assert tensor.requires_grad == (graph[name] and not cut), (
-                f"detach('cache') left {name} {'un' if cut else ''}detached"
+            expect(
+                tensor.requires_grad == (graph[name] and not cut),
+                f"detach('cache') left {name} {'un' if cut else ''}detached",
             )
         for name, tensor in without_all.named_tensors():
-            assert not tensor.requires_grad, f"detach() left {name} in the graph"
+            expect(not tensor.requires_grad, f"detach() left {name} in the graph")
         remembers = model.reach is None
         for what, cut_state, flows in (
-            ("state", state, remembers or model.reach > 1),
+            ("state", state, model.reach is None or model.reach > 1),
             ("state.detach('cache')", without_caches, remembers),
             ("state.detach()", without_all, False),
         ):
@@ -251,9 +260,9 @@ def detaching(subject: Subject) -> None:
             flowed = gradient is not None and bool((gradient != 0).any())
             # Without a cache, a model that reads in segments starts anew at the end of one.
             if flows and not (model.reach == segment and lead % segment == 0):
-                assert flowed, f"no gradient flows back through {what} after {lead} tokens"
+                expect(flowed, f"no gradient flows back through {what} after {lead} tokens")
             if what == "state.detach()" or (what != "state" and not remembers):
-                assert not flowed, f"a gradient flows back through {what} after {lead} tokens"
+                expect(not flowed, f"a gradient flows back through {what} after {lead} tokens")
 
 
 def gradients_of_pieces(subject: Subject) -> None:
@@ -288,11 +297,11 @@ def state_dict_round_trip(subject: Subject) -> None:
         y, _ = run(model, x, model.initial_state(2))
         different, _ = run(other, x, other.initial_state(2))
         if model.state_dict():
-            assert distance(y, different) > DIFFERENT, "models with other weights give the same"
+            expect(distance(y, different) > DIFFERENT, "models with other weights give the same")
         other.load_state_dict(model.state_dict())
         for name, twin in (("state_dict", other), ("deepcopy", copy.deepcopy(model))):
             again, _ = run(twin, x, twin.initial_state(2))
-            assert torch.equal(y, again), f"{name} does not carry all of the model"
+            expect(torch.equal(y, again), f"{name} does not carry all of the model")
 
 
 def parameters_move(subject: Subject) -> None:
@@ -306,12 +315,12 @@ def parameters_move(subject: Subject) -> None:
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            assert parameter.numel() == 0 or parameter.grad is not None, f"{name} has no gradient"
+            expect(parameter.numel() == 0 or parameter.grad is not None, f"{name} has no gradient")
     torch.optim.SGD(model.parameters(), lr=100.0).step()
     for name, parameter in model.named_parameters():
         moved = parameter.numel() == 0 or not torch.equal(parameter.detach(), before[name])
-        assert moved, f"{name} did not move"
-        assert torch.isfinite(parameter).all(), f"{name} is not finite"
+        expect(moved, f"{name} did not move")
+        expect(torch.isfinite(parameter).all(), f"{name} is not finite")
 
 
 def unread_tokens(subject: Subject) -> None:
@@ -321,10 +330,10 @@ def unread_tokens(subject: Subject) -> None:
     x, reset = subject.tokens(3, length), random_resets(3, length, seed=14)
     read = [at % 3 == 1 for at in range(length)]
     with torch.no_grad():
-        for cuts in ([], range(1, length), range(3, length, 3)):
+        for cuts in (NOWHERE, range(1, length), range(3, length, 3)):
             everything, state = run(model, x, model.initial_state(3), reset, cuts=cuts)
             some, other = run(model, x, model.initial_state(3), reset, cuts=cuts, read_L=read)
-            assert some.shape == everything.shape, "unread outputs have another shape"
+            expect(some.shape == everything.shape, "unread outputs have another shape")
             expect_same(some[:, read], everything[:, read], "outputs read beside unread ones")
             later = subject.tokens(3, segment + 1, seed=15)
             after, _ = run(model, later, state)
@@ -342,9 +351,9 @@ def constant_memory(subject: Subject) -> None:
             for at in range(6 * subject.segment):
                 x = subject.tokens(batch, 1, seed=at)
                 y, state = model(x, state, donate=at % 2 == 0)
-                assert y.shape == x.shape, f"outputs have shape {tuple(y.shape)}"
-                assert state.num_bytes() == size, f"the state has grown after {at + 1} tokens"
-                assert state.batch_size == batch, f"{state.batch_size} rows instead of {batch}"
+                expect(y.shape == x.shape, f"outputs have shape {tuple(y.shape)}")
+                expect(state.num_bytes() == size, f"the state has grown after {at + 1} tokens")
+                expect(state.batch_size == batch, f"{state.batch_size} rows instead of {batch}")
 
 
 def other_dtypes(subject: Subject) -> None:
@@ -356,15 +365,15 @@ def other_dtypes(subject: Subject) -> None:
         expected, _ = run(model, x, model.initial_state(2))
         single = copy.deepcopy(model).float()
         first, state = run(single, x[:, :half].float(), single.initial_state(2))
-        assert first.dtype == torch.float32, f"float32 tokens give {first.dtype}"
+        expect(first.dtype == torch.float32, f"float32 tokens give {first.dtype}")
         for name, tensor in state.named_tensors():
-            assert tensor.dtype != torch.float64, f"{name} of a float32 model is float64"
+            expect(tensor.dtype != torch.float64, f"{name} of a float32 model is float64")
         cast = state.to(torch.float64)
         for (name, tensor), (_, original) in zip(
             cast.named_tensors(), state.named_tensors(), strict=True
         ):
             wanted = torch.float64 if original.is_floating_point() else original.dtype
-            assert tensor.dtype == wanted, f"{name} was cast to {tensor.dtype}"
+            expect(tensor.dtype == wanted, f"{name} was cast to {tensor.dtype}")
         second, _ = run(model, x[:, half:], cast)
         expect_same(first.double(), expected[:, :half], "outputs in float32", 1e-3)
         expect_same(second, expected[:, half:], "outputs after a cast from float32", 1e-3)

@@ -1,0 +1,36 @@
+"""`retain check MODEL`: is a model held to the memory contract?"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated
+
+import tyro
+
+from retain.cli.options import parse
+
+
+@dataclasses.dataclass(kw_only=True)
+class Options:
+    """Try a model against every law of the memory contract; see docs/memory.md."""
+
+    model: Annotated[str, tyro.conf.Positional]
+    """Name of the model; with --plugin FILE, one of your own."""
+
+
+def run(arguments: list[str]) -> int:
+    """Runs the command; the status is 1 if a law is broken."""
+    options = parse(Options, arguments, prog="retain check")
+    from retain.cli.display import say
+    from retain.contract import LAWS, broken_laws
+
+    def report(law: str, what: str | None) -> None:
+        say(f"  {law:<22}{'holds' if what is None else f'BROKEN: {what}'}")
+
+    broken = 0
+    for tokens in (1, 3):
+        say(f"{options.model}, {tokens} token{'s' * (tokens > 1)} a step")
+        broken += len(broken_laws(options.model, tokens_per_step=tokens, report=report))
+    said = "every law holds" if not broken else f"{broken} of {2 * len(LAWS)} trials are broken"
+    say(f"{options.model}: {said}")
+    return 1 if broken else 0
