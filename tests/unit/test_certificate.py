@@ -449,6 +449,26 @@ def test_a_model_that_looks_at_its_cache_is_noticed() -> None:
         Reader(policy).read(memories.state(memories.add(read.after)), *told)
 
 
+def test_whole_numbers_of_a_cache_are_part_of_the_memory() -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Counting(MemoryState):
+        memory_B1: Tensor = slots()
+        seen_B: Tensor = cache()
+
+    class Counter(Latch):
+        def initial_state(self, batch_size: int) -> Any:
+            return Counting(torch.zeros(batch_size, 1), torch.zeros(batch_size).long())
+
+    policy = latch(hold)
+    policy.model = Counter(hold, K)
+    memories = Memories(subject_of(policy), 10)
+    first = Counting(torch.zeros(3, 1), torch.tensor([0, 1, 0]))
+    which = memories.add(first)
+    assert which.tolist() == [0, 1, 0]
+    back: Any = memories.state(which)
+    assert back.seen_B.tolist() == [0, 1, 0]
+
+
 def test_what_cannot_be_certified() -> None:
     with pytest.raises(ConfigError, match="no memory to certify"):
         certify(real("tmaze/decision_transformer"), maze(), context_length=4)

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from retain.certificate.record import Refusal
-from retain.certificate.subject import KEPT, Subject, kept
+from retain.certificate.subject import KEPT, Subject, kept, memory
 from retain.memory import MemoryState
 
 Array = npt.NDArray[Any]
@@ -29,7 +29,7 @@ Array = npt.NDArray[Any]
 
 def numbers(state: MemoryState) -> npt.NDArray[np.float64]:
     """Returns what slots and carries hold, [B, F]."""
-    parts = [t.detach().double().flatten(1).cpu().numpy() for t in kept(state, ("slots", "carry"))]
+    parts = [t.detach().double().flatten(1).cpu().numpy() for t in memory(state)]
     return np.concatenate(parts, axis=1) if parts else np.zeros((state.batch_size, 0))
 
 
@@ -62,7 +62,8 @@ class Memories:
         Raises:
             Refusal: If there are too many.
         """
-        tensors = [tensor + 0 for tensor in kept(state)]  # makes -0.0 the 0.0 that it equals
+        # Adding makes -0.0 the 0.0 that it equals.
+        tensors = [t + 0 if t.is_floating_point() else t for t in kept(state)]
         rows = np.concatenate([_bytes(tensor) for tensor in tensors], axis=1)
         found = np.empty(len(rows), dtype=np.int64)
         latest, number = b"", -1
@@ -91,11 +92,9 @@ class Memories:
         def filled(kind: str, value: Any) -> Any:
             if isinstance(value, tuple):
                 return tuple(filled(kind, tensor) for tensor in value)
-            if kind in KEPT:
+            if kind in KEPT or not value.is_floating_point():
                 column = next(columns)
                 return torch.stack([self.parts[number][column] for number in which])
-            if not value.is_floating_point():
-                return value
             nan = torch.full((1,), torch.nan, dtype=value.dtype, device=value.device)
             return nan.expand(value.shape)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import Any, ClassVar, TypeAlias
 
 import gymnasium as gym
@@ -228,19 +229,28 @@ def subject_of(policy: Policy) -> Subject:
             "its best actions can"
         )
     subject = OnlineSubject(policy) if isinstance(policy, OnlineAgent) else SequenceSubject(policy)
-    memory = kept(subject.initial_state(1), ("slots", "carry"))
-    if not sum(tensor.numel() for tensor in memory):
+    if not sum(tensor.numel() for tensor in memory(subject.initial_state(1))):
         raise ConfigError(
             "this model has no memory to certify: it keeps nothing but what it has read"
         )
     return subject
 
 
-def kept(state: MemoryState, kinds: tuple[str, ...] = KEPT) -> list[Tensor]:
-    """Returns the tensors of a state's fields of some kinds, in a fixed order."""
-    tensors: list[Tensor] = []
+def kept(state: MemoryState) -> list[Tensor]:
+    """Returns what a state keeps when a segment has ended, in a fixed order.
+
+    Whole numbers of a cache count too: they cannot be made unreadable, as real ones are.
+    """
+    return [t for kind, t in _tensors(state) if kind in KEPT or not t.is_floating_point()]
+
+
+def memory(state: MemoryState) -> list[Tensor]:
+    """Returns a state's slots and carries."""
+    return [tensor for kind, tensor in _tensors(state) if kind in ("slots", "carry")]
+
+
+def _tensors(state: MemoryState) -> Iterator[tuple[str, Tensor]]:
     for field in dataclasses.fields(state):
-        if field.metadata["kind"] in kinds:
-            value = getattr(state, field.name)
-            tensors += value if isinstance(value, tuple) else (value,)
-    return tensors
+        value = getattr(state, field.name)
+        for tensor in value if isinstance(value, tuple) else (value,):
+            yield field.metadata["kind"], tensor
