@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,7 @@ def evaluate(
     device: str = "cpu",
     greedy: bool = False,
     target_return: float | None = None,
+    report: Callable[[Scalar | None, int, int], None] | None = None,
 ) -> list[dict[str, Any]]:
     """Evaluates a run by really acting, and adds the records to its ``results.json``.
 
@@ -145,6 +147,8 @@ def evaluate(
             the records then say so, and are kept beside those of sampled actions.
         target_return: What a sequence policy is asked for, if not what the run's settings say; the
             records then say so, and are kept beside the others.
+        report: Called as it goes, with the value, the episodes that have ended and the steps that
+            those being played have taken.
 
     Returns:
         The records; see `retain.report.results` for their fields.
@@ -169,6 +173,7 @@ def evaluate(
             lookahead=settings.lookahead if lookahead is None else lookahead,
             parameter=None if value is None else parameter,
             value=value,
+            report=None if report is None else partial(report, value),
         )
         records.append({**record, "step": step, **_unlike(run, policy)})
     run.record(records)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -68,7 +69,7 @@ class EvaluationConfig:
         if (self.values or self.values_in_training) and self.parameter is None:
             raise ConfigError("evaluation.values need evaluation.parameter, the option to set")
 
-    def arguments(self) -> dict[str, int]:
+    def arguments(self) -> dict[str, Any]:
         """Returns what every evaluation of the run passes on to `evaluate_policy`."""
         return {
             "episodes": self.episodes,
@@ -88,6 +89,7 @@ def evaluate_policy(
     parameter: str | None = None,
     value: Scalar | None = None,
     lookahead: int = 1,
+    report: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Plays episodes and returns their record.
 
@@ -100,6 +102,8 @@ def evaluate_policy(
         parameter: An option of the environment to set.
         value: Its value.
         lookahead: Steps taken at once where actions repeat; see `retain.rollout.play`.
+        report: Called as it goes, with the episodes that have ended and the steps that those being
+            played have taken.
 
     Returns:
         The record, as described in `retain.report.results`: the metric is "success" where the
@@ -130,7 +134,7 @@ def evaluate_policy(
             env = make_vec(environment.id, num_envs=len(seeds), independent_rows=True, **kwargs)
             try:
                 check_spaces(policy, env.single_observation_space, env.single_action_space)
-                parts.append(play(policy, env, seeds, lookahead))
+                parts.append(play(policy, env, seeds, lookahead, _counted_from(first, report)))
             finally:
                 env.close()
                 policy.train(training)
@@ -158,6 +162,13 @@ def evaluate_policy(
         "lengths": lengths.tolist(),
         "seconds": time.perf_counter() - start,
     }
+
+
+def _counted_from(
+    first: int, report: Callable[[int, int], None] | None
+) -> Callable[[int, int], None] | None:
+    """Adds the episodes of earlier batches to what is reported."""
+    return None if report is None else lambda ended, steps: report(first + ended, steps)
 
 
 def check_spaces(policy: Policy, observation_space: Any, action_space: Any) -> None:

@@ -5,6 +5,7 @@ Axes: B rows (environments), T steps taken at once.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,7 +98,11 @@ class Episodes:
 
 
 def play(
-    policy: Policy, env: VectorEnv[Any, Any, Any], seeds: list[int], lookahead: int = 1
+    policy: Policy,
+    env: VectorEnv[Any, Any, Any],
+    seeds: list[int],
+    lookahead: int = 1,
+    report: Callable[[int, int], None] | None = None,
 ) -> Episodes:
     """Plays one episode in every row, by really acting.
 
@@ -115,6 +120,8 @@ def play(
         seeds: A seed for each row.
         lookahead: Steps to take at a time, 1 for one by one. Best a multiple of the model's context
             length, so that whole segments are read at once.
+        report: Called after every call of the policy with the episodes that have ended and with the
+            steps that the others have taken.
 
     Raises:
         ConfigError: If `lookahead` is less than 1, or greater and the environment cannot go back.
@@ -138,6 +145,8 @@ def play(
             # Where guesses keep failing, they are tried less and less often.
             wait = min(max(1, 2 * wait), MOST_WAIT)
             singles = wait * lookahead
+        if report is not None:
+            report(int((~game.running_B).sum()), int(game.length_B.max()))
     success_B = game.success_B
     return Episodes(game.return_B, game.length_B, None if np.isnan(success_B).any() else success_B)
 

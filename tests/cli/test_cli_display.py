@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import time
 from pathlib import Path
 
@@ -18,6 +19,20 @@ LONG = "retain/a-name-that-alone-is-as-long-as-many-a-terminal-is-wide-and-then-
 @pytest.fixture
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(display, "console", Console(highlight=False, width=40))
+
+
+def test_a_terminal_shows_how_far_an_evaluation_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = io.StringIO()
+    terminal = Console(file=out, force_terminal=True, width=100)
+    monkeypatch.setattr(display, "console", terminal)
+    with display.acting("corridor_length") as report:
+        assert report is not None
+        report(9600, 3, 1200)
+        report(9600, 4, 1300)  # too soon after the other to be shown
+    assert "acting at corridor length 9600: 3 episodes ended, step 1,200" in out.getvalue()
+    monkeypatch.setattr(display, "console", Console(file=out))
+    with display.acting(None) as report:
+        assert report is None
 
 
 @pytest.mark.usefixtures("narrow")

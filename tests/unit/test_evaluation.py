@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import gymnasium as gym
@@ -44,6 +45,19 @@ def test_the_record_does_not_depend_on_how_many_are_played_at_once(
     assert all(record == records[0] for record in records[1:])
     assert len(records[0]["returns"]) == len(records[0]["lengths"]) == 7
     assert records[0]["seeds"] == [5, 11]
+
+
+def test_an_evaluation_reports_how_far_it_is() -> None:
+    told: list[tuple[int, int]] = []
+    evaluate_policy(
+        policy_for(MAZE), MAZE, episodes=5, seed=0, num_envs=2,
+        report=lambda ended, steps: told.append((ended, steps)),
+    )  # fmt: skip
+    ends = [ended for ended, _ in told]
+    assert ends == sorted(ends)
+    assert ends[-1] == 5
+    assert min(steps for _, steps in told) >= 1
+    assert sum(after < before for (_, before), (_, after) in pairwise(told)) == 2, "three batches"
 
 
 def test_the_record_says_what_was_played() -> None:

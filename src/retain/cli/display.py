@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
@@ -100,6 +101,27 @@ class TrainingDisplay:
                 left = (self.total - done) / speed
                 line += [f"{speed:,.1f} {self.unit}s/s", f"{left:.0f} s left"]
             say("  ".join(part for part in line if part))
+
+
+@contextmanager
+def acting(parameter: str | None) -> Iterator[Callable[[Any, int, int], None] | None]:
+    """Shows in a terminal how far an evaluation is; yields what is to be called as it goes."""
+    if not console.is_terminal:
+        yield None
+        return
+    name = (parameter or "").replace("_", " ")
+    with console.status("acting") as status:
+        last = 0.0
+
+        def report(value: Any, episodes: int, steps: int) -> None:
+            nonlocal last
+            now = time.monotonic()
+            if now - last > 0.2:  # there may be thousands of steps a second
+                last = now
+                at = "" if value is None else f" at {name} {value}"
+                status.update(f"acting{at}: {episodes:,} episodes ended, step {steps:,}")
+
+        yield report
 
 
 def evaluation_table(title: str, records: list[dict[str, Any]]) -> Table:

@@ -27,7 +27,7 @@ def run(arguments: list[str]) -> None:
     if arguments[0].startswith("-"):
         raise RetainError("the run comes first: retain evaluate RUN [options]")
     from retain import api
-    from retain.cli.display import evaluation_table, say, show
+    from retain.cli.display import acting, evaluation_table, say, show
     from retain.core.config import dump_json
     from retain.training.parallel import limit_threads
     from retain.training.runs import Run
@@ -44,19 +44,21 @@ def run(arguments: list[str]) -> None:
     limit_threads(trained.config.train)
     environment = trained.config.environment
     kwargs = {**environment.kwargs, **environment_options(options.option)}
-    records = api.evaluate(
-        trained,
-        environment=dataclasses.replace(environment, kwargs=kwargs),
-        values=getattr(options, flag) if flag else None,
-        episodes=options.episodes,
-        seed=options.seed,
-        num_envs=options.num_envs,
-        lookahead=options.lookahead,
-        checkpoint=options.checkpoint,
-        device=options.device,
-        greedy=options.greedy,
-        target_return=options.target_return,
-    )
+    with acting(settings.parameter) as report:
+        records = api.evaluate(
+            trained,
+            environment=dataclasses.replace(environment, kwargs=kwargs),
+            values=getattr(options, flag) if flag else None,
+            episodes=options.episodes,
+            seed=options.seed,
+            num_envs=options.num_envs,
+            lookahead=options.lookahead,
+            checkpoint=options.checkpoint,
+            device=options.device,
+            greedy=options.greedy,
+            target_return=options.target_return,
+            report=report,
+        )
     show(evaluation_table(trained.name, records))
     if target is not None:
         dump_json(target, {**trained.results(), "evaluations": records})
