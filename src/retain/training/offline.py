@@ -120,6 +120,11 @@ class _Trainer:
                 f"dataset '{pack.dataset_id}' has other spaces than the data that the run "
                 f"{run.folder} was trained on; put the old data back, or train anew"
             )
+        if run.content not in (None, pack.content):
+            raise RunError(
+                f"dataset '{pack.dataset_id}' has changed since the run {run.folder} began; "
+                "put the old data back, or train anew"
+            )
         torch.manual_seed(config.seed * 1000 + rank)
         optimiser = torch.optim.AdamW(
             self.policy.parameters(),

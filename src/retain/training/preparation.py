@@ -62,7 +62,7 @@ def start(config: RunConfig, folder: Path, dataset: str) -> Run:
     parallel.fabric(config.train)
     if config.train.wandb is not None:
         WeightsAndBiases.check()
-    return Run.create(folder, config, *spaces)
+    return Run.create(folder, config, *spaces, content=pack.content)
 
 
 def _check_environment(config: AnyRunConfig, policy: Policy, source: str) -> None:
