@@ -130,6 +130,14 @@ def test_the_dataset_says_where_to_act_and_what_to_ask_for(dataset: str, tmp_pat
     assert (config.environment.id, config.data.start) == ("CartPole-v1", "episode")
     assert config.environment.kwargs == {"max_episode_steps": 12}
     assert config.agent.target_return == config.agent.return_scale == info.max_return
+    varied = offline(dataset=dataset, option={"sutton_barto_reward": True, "max_episode_steps": 7})
+    kwargs = {"max_episode_steps": 7, "sutton_barto_reward": True}
+    assert (varied.environment.id, varied.environment.kwargs) == ("CartPole-v1", kwargs)
+    other = offline(dataset=dataset, env="retain/TMaze-v0", option={"corridor_length": 4})
+    assert other.environment.kwargs == {"corridor_length": 4}
+    assert other.evaluation.parameter == "corridor_length"
+    with pytest.raises(ConfigError, match=r"option sizes must be a number, .* not \[3\]"):
+        offline(dataset=dataset, option={"sizes": [3]})
     parts = offline(dataset=dataset, steps=6, env="retain/TMaze-v0")
     assert (parts.data.start, parts.data.num_segments) == ("random", 3)
     assert (parts.environment.id, parts.environment.kwargs) == ("retain/TMaze-v0", {})
