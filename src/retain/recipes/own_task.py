@@ -79,8 +79,10 @@ def minari_sequence_policy(
     info = dataset_info(dataset)
     kwargs = {**(info.env_kwargs if env is None else {}), **_checked(option)}
     env = info.env_id if env is None else env
-    if env is None:
-        raise ConfigError(f"dataset '{dataset}' names no environment to act in; give --env ID")
+    if env is None and kwargs:
+        raise ConfigError(
+            f"option is of an environment, and dataset '{dataset}' names none; give --env ID"
+        )
     if steps is None:
         steps = min(info.max_length, LONGEST_SEQUENCE)
     check_size("steps", steps)
@@ -89,7 +91,7 @@ def minari_sequence_policy(
     )
     return RunConfig(
         recipe=f"{dataset}/{model}",
-        environment=EnvironmentConfig(id=env, kwargs=kwargs),
+        environment=None if env is None else EnvironmentConfig(id=env, kwargs=kwargs),
         data=DataConfig(
             dataset=dataset,
             num_segments=-(-steps // settings.context_length),
@@ -104,7 +106,7 @@ def minari_sequence_policy(
             updates=2000,
             batch_size=32,
             schedule="cosine",
-            evaluate_every=500,
+            evaluate_every=None if env is None else 500,
             num_threads=1,
             # What a memory is good for is not known here, nor how long it takes to find out.
             memory_cost_start=0.5,

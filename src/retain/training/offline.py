@@ -338,7 +338,7 @@ class _Trainer:
         if self.fabric.global_rank == 0:
             evaluation = self.config.evaluation
             record = evaluate_policy(
-                self.policy, self.config.environment, **evaluation.arguments(),
+                self.policy, self.config.acts_in, **evaluation.arguments(),
                 parameter=evaluation.parameter, value=value,
             )  # fmt: skip
             mean = record["mean"]

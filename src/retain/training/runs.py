@@ -9,6 +9,7 @@ runs/<name>/checkpoints/     see `retain.training.checkpoints`
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -149,9 +150,10 @@ class Run:
             options: Further options that differ from the run's.
 
         Raises:
-            ConfigError: If a value is given and the evaluations vary no option.
+            ConfigError: If the run names no environment, or a value is given and the evaluations
+                vary no option.
         """
-        settings, environment = self.config.evaluation, self.config.environment
+        settings, environment = self.config.evaluation, self.config.acts_in
         if value is not None and settings.parameter is None:
             raise ConfigError("a value was given, but the run's evaluations vary no option")
         if value is None and settings.values_in_training:
@@ -160,6 +162,12 @@ class Run:
         if value is not None and settings.parameter is not None:
             kwargs[settings.parameter] = value
         return replace(environment, kwargs={**kwargs, **(options or {})})
+
+    def acting_in(self, environment: EnvironmentConfig) -> Run:
+        """Returns the run as if it named another environment; its files stay as they are."""
+        other = copy.copy(self)
+        other.config = replace(self.config, environment=environment)
+        return other
 
     def results(self) -> dict[str, Any]:
         """Returns the contents of ``results.json``, or an empty one."""
