@@ -148,7 +148,7 @@ def _walk(experiment: Experiment, folder: Path) -> None:
     from retain.training.runs import Run
 
     run, options = Run(folder), dict(experiment.options)
-    trained_in = run.config.environment
+    trained_in = run.config.acts_in
     environment = replace(trained_in, kwargs={**trained_in.kwargs, **options})
     done = {
         record["value"]: record

@@ -4,7 +4,9 @@
     python examples/own_dataset.py --episodes 200 --updates 600
 
 The episodes are those of a clumsy controller of CartPole. Where they come from does not matter:
-logs of a machine would be turned into `EpisodeBuffer`s in the same way.
+logs of a machine would be turned into `EpisodeBuffer`s in the same way. Where there is no
+environment to evaluate in, leave out `environment` and `evaluation`, and let `retain.load(run)` act
+in a loop of your own.
 
 The same dataset can be used from the command line, with any model:
 

@@ -44,7 +44,8 @@ def train(
         runs: Folder of all runs.
         seed: Takes the place of the configuration's seed.
         report: Called with how far training is and a dict of metrics as they come.
-        final_evaluation: Evaluate at all of the configuration's values after training.
+        final_evaluation: Evaluate at all of the configuration's values after training, if it names
+            an environment.
         **arguments: Keyword arguments of the recipe.
 
     Returns:
@@ -107,7 +108,7 @@ def _finish(
 ) -> Run:
     training = online.train(run, report) if dataset is None else offline.train(run, dataset, report)
     run.record([], training)
-    if final_evaluation:
+    if final_evaluation and run.config.environment is not None:
         evaluate(run)
     return run
 
@@ -140,7 +141,7 @@ def evaluate(
         seed: Seed of the first episode; the others count up from it.
         num_envs: Episodes played at once.
         lookahead: Steps taken at once where actions repeat; the episodes stay the same.
-        environment: Another environment than the run's.
+        environment: Another environment than the run's; to be given if the run names none.
         checkpoint: ``last``, ``best`` or the name of a checkpoint's folder.
         device: Where the policy runs.
         greedy: Takes the best action also where the run's settings say that the policy samples;
@@ -155,6 +156,7 @@ def evaluate(
     """
     run = _as_run(run)
     settings = run.config.evaluation
+    environment = environment or run.config.acts_in
     parameter = parameter or settings.parameter
     policy = run.load(checkpoint, device, greedy=greedy, target_return=target_return)
     step = checkpoints.step_of(checkpoints.find(run.folder, checkpoint))
@@ -166,7 +168,7 @@ def evaluate(
     for value in values or (None,):
         record = evaluate_policy(
             policy,
-            environment or run.config.environment,
+            environment,
             episodes=settings.episodes if episodes is None else episodes,
             seed=settings.seed if seed is None else seed,
             num_envs=settings.num_envs if num_envs is None else num_envs,
@@ -192,6 +194,7 @@ def inspect(
     device: str = "cpu",
     greedy: bool = False,
     target_return: float | None = None,
+    environment: EnvironmentConfig | None = None,
     output: str | Path | None = None,
 ) -> dict[str, Any]:
     """Lets a run act, looks at its memory, and writes what is found.
@@ -208,22 +211,26 @@ def inspect(
         device: Where the policy runs.
         greedy: As for `evaluate`.
         target_return: As for `evaluate`.
+        environment: As for `evaluate`.
         output: Folder to write to; by default ``inspection`` in the run's folder.
 
     Returns:
         The record; docs/inspect.md lists its fields.
 
     Raises:
-        ConfigError: If the run's model has no memory, or a number cannot be used.
+        ConfigError: If the run's model has no memory, a number cannot be used, or there is no
+            environment.
     """
     from retain.inspection.output import write
     from retain.inspection.summary import inspect_policy
 
     run = _as_run(run)
+    acting = run if environment is None else run.acting_in(environment)
+    where = acting.environment(value, kwargs)
     policy = run.load(checkpoint, device, greedy=greedy, target_return=target_return)
     found = inspect_policy(
         policy,
-        run.environment(value, kwargs),
+        where,
         window=run.config.model.context_length,
         episodes=episodes,
         seed=run.config.evaluation.seed if seed is None else seed,

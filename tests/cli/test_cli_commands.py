@@ -11,12 +11,15 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
+import gymnasium as gym
+import numpy as np
 import pytest
 
 from online_runs import online_metrics, online_result, write_run
 from retain import __version__
 from retain.cli.main import COMMANDS, main
 from retain.cli.train import parse
+from retain.data.store import Episode, write_dataset
 from retain.recipes import ARGUMENTS, RECIPES, recipe
 from retain.report.results import load_results
 from tiny_runs import FLAGS, ONLINE_FLAGS, SIZE, assert_same_runs, evaluations, metrics
@@ -177,6 +180,35 @@ def test_tasks_of_ones_own_by_the_commands(
         assert main(["info", recipe_name]) == 0
         output = capsys.readouterr().out
         assert "CartPole-v1" in output or "needs --dataset ID" in output
+
+
+def test_a_run_of_no_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    write_dataset(
+        "tests/logs-v0",
+        [Episode(rng.normal(size=(7, 4)), rng.integers(2, size=6), np.ones(6), True, False)],
+        env_id=None, description="logs", overwrite=True,
+        observation_space=gym.spaces.Box(-9, 9, (4,)), action_space=gym.spaces.Discrete(2),
+    )  # fmt: skip
+    flags = ["--name", "logs", "--train.updates=2", "--train.log-every=1", "--train.batch-size=2"]
+    assert main(["train", "minari/sequence_policy", "--dataset", "tests/logs-v0", *flags]) == 0
+    for command in (["resume"], ["info"], ["plot", "curves"]):
+        assert main([*command, "runs/logs"]) == 0
+    assert main(["list", "runs"]) == 0
+    assert "tests/logs-v0/rate seed 0" in capsys.readouterr().out
+    assert json.loads(Path("runs/logs/results.json").read_text())["evaluations"] == []
+    cartpole = ["--env", "CartPole-v1", "--option", "max_episode_steps=12", "--episodes", "2"]
+    for command in ("evaluate", "inspect"):
+        assert main([command, "runs/logs"]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith("retain: the run names no environment to act in; give --env ID")
+        assert len(error.splitlines()) == 1
+        assert main([command, "runs/logs", *cartpole]) == 0
+    assert evaluations(Path("runs/logs"))[0]["kwargs"] == {"max_episode_steps": 12}
+    assert main(["info", "runs/logs"]) == 0
 
 
 def test_evaluate_prints_a_table_and_writes_json(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+import h5py
 import minari
 import numpy as np
 import pytest
@@ -183,3 +185,49 @@ def test_what_cannot_be_packed_is_refused() -> None:
     wide = gym.spaces.Box(-1, 1, (4,), np.float32)
     with pytest.raises(DatasetError, match="shape"):
         pack_episodes(episodes, observation_space=wide, action_space=SPACES[0][1])
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "message"),
+    [
+        ("actions", 9, r"actions at step 2 are 9, outside of Discrete\(4\)"),
+        ("observations", np.nan, "observations at step 2 .*not finite"),
+        ("rewards", np.inf, "rewards at step 2 are inf: not finite"),
+    ],
+)
+def test_data_of_others_are_compared_with_their_spaces(
+    root: Path, part: str, value: float, message: str
+) -> None:
+    episodes = make([2, 3], *SPACES[0])
+    write(episodes, *SPACES[0])
+    with h5py.File(root / ID / "data" / "main_data.hdf5", "r+") as file:
+        file[f"episode_1/{part}"][2] = value
+    with pytest.raises(DatasetError, match=f"episode 1 of '{ID}' does not fit .*{message}"):
+        open_pack(ID)
+    assert [path.name for path in (root / ID).iterdir()] == ["data"]
+
+
+def test_what_was_seen_last_is_not_asked_for(root: Path) -> None:
+    write(make([2], *SPACES[0]), *SPACES[0])
+    with h5py.File(root / ID / "data" / "main_data.hdf5", "r+") as file:
+        file["episode_0/observations"][2] = np.nan
+    assert open_pack(ID).num_steps == 2
+
+
+def test_packs_of_the_same_data_have_the_same_hash() -> None:
+    episodes = make([2, 3], *SPACES[0])
+    write(episodes, *SPACES[0])
+    first = open_pack(ID).content
+    write(episodes, *SPACES[0])  # other files
+    assert open_pack(ID).content == first == open_pack(ID).content
+    spaces = {"observation_space": SPACES[0][0], "action_space": SPACES[0][1]}
+    assert pack_episodes(episodes, **spaces).content == first
+    found = {first}
+    for part in ("observations", "actions", "rewards"):
+        changed = getattr(episodes[1], part).copy()
+        changed[0] = 0 if changed[0].any() else 1
+        new = replace(episodes[1], **{part: changed})
+        found.add(pack_episodes([episodes[0], new], **spaces).content)
+    found.add(pack_episodes([replace(e, terminated=False) for e in episodes], **spaces).content)
+    found.add(pack_episodes(episodes[::-1], **spaces).content)
+    assert len(found) == 6

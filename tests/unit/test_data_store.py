@@ -178,8 +178,8 @@ def test_a_writer_that_comes_second_loses() -> None:
         ({"dataset_id": "../up-v0"}, "not a dataset id"),
         ({"episodes": []}, "no episode"),
         ({"env_kwargs": {"callback": print}}, "do not fit JSON"),
-        ({"observation_space": FOUR}, "observations of episode 0 of 'test/data-v0' have shape"),
-        ({"action_space": BOX}, "actions of episode 0"),
+        ({"observation_space": FOUR}, "episode 0 .* its observations have shape"),
+        ({"action_space": BOX}, "episode 0 .* its actions have shape"),
     ],
 )
 def test_wrong_input_is_refused_in_one_line(kwargs: dict[str, Any], words: str) -> None:
@@ -233,3 +233,67 @@ def test_datasets_that_cannot_be_kept(root: Path) -> None:
     with pytest.raises(DatasetError, match="cannot be kept"):
         open_dataset("test/data-v0")
     assert root.read_text() == "a file"
+
+
+def seen(steps: int, value: Any) -> np.ndarray:
+    """Observations of `BOX` with a value in the middle."""
+    observations = np.zeros((steps + 1, 3))
+    observations[1, 2] = value
+    return observations
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"actions": np.array([0, 1, 4])}, r"actions at step 2 are 4, outside of Discrete\(4\)"),
+        ({"actions": np.array([0, -1, 3])}, r"actions at step 1 are -1, outside of Discrete\(4\)"),
+        ({"actions": np.array([0.0, 1.0, 2.0])}, "actions are float64, .* turn them into int64"),
+        ({"observations": seen(3, np.nan)}, "observations at step 1 .*nan.*not finite numbers"),
+        ({"observations": seen(3, np.inf)}, "observations at step 1 .*inf.*not finite numbers"),
+        (
+            {"observations": seen(3, 1e300)},
+            "observations at step 1 .*not finite numbers of float32",
+        ),
+        ({"observations": seen(3, 0).astype(str)}, "observations are <U.*turn them into float32"),
+        ({"rewards": np.array([0.0, np.nan, 1.0])}, "rewards at step 1 are nan: not finite"),
+        ({"rewards": np.array([0.0, 1.0, -np.inf])}, "rewards at step 2 are -inf: not finite"),
+        ({"rewards": np.array(["a", "b", "c"])}, "rewards are <U1, not numbers"),
+    ],
+)
+def test_an_episode_that_does_not_fit_is_named_and_nothing_is_written(
+    root: Path, wrong: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(DatasetError, match=f"^episode 1 of 'test/data-v0' .*{message}") as error:
+        write(episodes=[episode(3), episode(3, **wrong)])
+    assert "\n" not in str(error.value)
+    assert not dataset_exists("test/data-v0")
+    assert list(root.glob(f"{store._TEMPORARY}*")) == []
+
+
+def test_what_fits_is_taken_as_it_is() -> None:
+    beyond = seen(2, 1.0 + 1e-6)  # rounding leads past the bounds of a box
+    write(episodes=[episode(2, observations=beyond, rewards=np.array([1, -2]))])
+    spaces = {
+        "observation_space": gym.spaces.MultiDiscrete([2, 9]),
+        "action_space": gym.spaces.Discrete(2, start=-1),
+    }
+    good = {"observations": np.array([[1, 8], [0, 0]]), "actions": np.array([-1])}
+    write("test/whole-v0", episodes=[episode(1, **good)], **spaces)
+    good["observations"][1, 0] = 2
+    with pytest.raises(DatasetError, match=r"at step 1 are \[2 0\], outside of MultiDiscrete"):
+        write("test/whole-v1", episodes=[episode(1, **good)], **spaces)
+    bytes_ = gym.spaces.Box(0, 255, (3,), np.uint8)
+    large = np.array([[0, 1, 256], [0, 0, 0]], np.uint16)
+    with pytest.raises(DatasetError, match=r"at step 0 are .*256.*, outside of Box"):
+        write("test/bytes-v0", episodes=[episode(1, observations=large)], observation_space=bytes_)
+
+
+def test_lists_become_arrays() -> None:
+    lists = Episode([[0.0, 1.0, 0.5]] * 3, [1, 2], [0.5, 1], terminated=True, truncated=False)  # type: ignore[arg-type]
+    assert (len(lists), lists.observations.shape, lists.rewards.shape) == (2, (3, 3), (2,))
+    write(episodes=[lists])
+    assert open_dataset("test/data-v0")[0].actions.tolist() == [1, 2]
+    with pytest.raises(DatasetError, match="the observations of an episode are no array"):
+        Episode([[0.0], [0.0, 1.0]], [1], [0.0], True, False)  # type: ignore[arg-type]
+    with pytest.raises(DatasetError, match="the rewards of an episode are a single value"):
+        Episode([[0.0], [1.0]], [1], 0.0, True, False)  # type: ignore[arg-type]

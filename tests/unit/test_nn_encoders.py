@@ -10,7 +10,7 @@ from gymnasium import spaces
 from torch import nn
 
 from retain.core.errors import ConfigError
-from retain.nn.encoders import ImageEncoder, IndexEncoder, VectorEncoder, encode
+from retain.nn.encoders import BytesEncoder, ImageEncoder, IndexEncoder, VectorEncoder, encode
 
 WIDTH = 5
 
@@ -28,10 +28,17 @@ def _bytes(*shape: int) -> spaces.Box:
         (spaces.Box(-1, 1, (3,)), VectorEncoder),
         (spaces.Box(-1, 1, (3, 2)), VectorEncoder),
         (spaces.Box(-1, 1, (4, 8, 8)), VectorEncoder),
-        (_bytes(7), VectorEncoder),
-        (_bytes(2, 2), VectorEncoder),
-        (_bytes(2, 9, 2), VectorEncoder),
-        (_bytes(2, 3, 3, 3), VectorEncoder),
+        (_bytes(), BytesEncoder),
+        (_bytes(7), BytesEncoder),
+        (_bytes(2, 2), BytesEncoder),
+        (_bytes(2, 9, 2), BytesEncoder),
+        (_bytes(4, 2, 9, 2), BytesEncoder),
+        (_bytes(2, 2, 3, 3, 3), BytesEncoder),
+        (spaces.Box(0, 1, (7,), np.uint8), VectorEncoder),
+        (spaces.Box(-9, 9, (7,), np.int8), VectorEncoder),
+        (_bytes(2, 3, 3, 3), ImageEncoder),
+        (_bytes(4, 36, 40, 3), ImageEncoder),
+        (_bytes(4, 1, 7, 7), ImageEncoder),
         (_bytes(3, 3), ImageEncoder),
         (_bytes(3, 7, 7), ImageEncoder),
         (_bytes(7, 9, 3), ImageEncoder),
@@ -60,6 +67,27 @@ def test_images_are_read_alike_with_channels_first_and_last():
     last.load_state_dict(first.state_dict())
     image = torch.randint(256, (2, 3, 8, 9), dtype=torch.uint8)
     torch.testing.assert_close(first(image), last(image.permute(0, 2, 3, 1)))
+
+
+def test_the_images_of_a_stack_are_its_channels():
+    flat = ImageEncoder((12, 13, 14), WIDTH)
+    first, last = ImageEncoder((4, 3, 13, 14), WIDTH), ImageEncoder((4, 13, 14, 3), WIDTH)
+    first.load_state_dict(flat.state_dict())
+    last.load_state_dict(flat.state_dict())
+    stack = torch.randint(256, (2, 4, 3, 13, 14), dtype=torch.uint8)
+    torch.testing.assert_close(first(stack), flat(stack.flatten(1, 2)))
+    torch.testing.assert_close(last(stack.movedim(2, -1)), flat(stack.flatten(1, 2)))
+
+
+def test_bytes_are_scaled_to_at_most_one():
+    points = torch.randint(256, (64, 9), dtype=torch.uint8)
+    module, plain = encode(_bytes(9), WIDTH, what="observation"), VectorEncoder((9,), WIDTH)
+    assert not set(module.state_dict()) & set(plain.state_dict())  # no old weights by mistake
+    plain.load_state_dict(module.scaled.state_dict())
+    torch.testing.assert_close(module(points), plain(points / 255))
+    small = encode(spaces.Box(0, 4, (9,), np.uint8), WIDTH, what="observation")
+    plain.load_state_dict(small.scaled.state_dict())
+    torch.testing.assert_close(small(points % 5), plain((points % 5) / 4))
 
 
 def test_grey_images_need_no_channel():

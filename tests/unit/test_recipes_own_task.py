@@ -15,11 +15,13 @@ from retain import api
 from retain.collection import CollectConfig, collect
 from retain.core.errors import ConfigError, DatasetError, UnknownNameError
 from retain.data.store import Episode, dataset_info, write_dataset
+from retain.evaluation import EnvironmentConfig
 from retain.models import MODELS
 from retain.recipes import RECIPES, recipe
 from retain.training.config import OnlineRunConfig, RunConfig, config_from_dict, config_to_dict
 from retain.training.preparation import start, start_online
-from retain.training.runs import default_name
+from retain.training.runs import Run, default_name
+from tiny_runs import StoppedError, assert_same_weights
 
 ONLINE = [name for name in RECIPES.names() if name.startswith("gymnasium/")]
 OWN_MODELS = [name for name in MODELS.names() if MODELS.get(name).__module__.startswith("retain.")]
@@ -130,6 +132,14 @@ def test_the_dataset_says_where_to_act_and_what_to_ask_for(dataset: str, tmp_pat
     assert (config.environment.id, config.data.start) == ("CartPole-v1", "episode")
     assert config.environment.kwargs == {"max_episode_steps": 12}
     assert config.agent.target_return == config.agent.return_scale == info.max_return
+    varied = offline(dataset=dataset, option={"sutton_barto_reward": True, "max_episode_steps": 7})
+    kwargs = {"max_episode_steps": 7, "sutton_barto_reward": True}
+    assert (varied.environment.id, varied.environment.kwargs) == ("CartPole-v1", kwargs)
+    other = offline(dataset=dataset, env="retain/TMaze-v0", option={"corridor_length": 4})
+    assert other.environment.kwargs == {"corridor_length": 4}
+    assert other.evaluation.parameter == "corridor_length"
+    with pytest.raises(ConfigError, match=r"option sizes must be a number, .* not \[3\]"):
+        offline(dataset=dataset, option={"sizes": [3]})
     parts = offline(dataset=dataset, steps=6, env="retain/TMaze-v0")
     assert (parts.data.start, parts.data.num_segments) == ("random", 3)
     assert (parts.environment.id, parts.environment.kwargs) == ("retain/TMaze-v0", {})
@@ -161,6 +171,79 @@ def test_a_dataset_that_cannot_be_is_refused(dataset: str) -> None:
         "tests/nowhere-v0", [episode], env_id=None, description="of no environment",
         observation_space=gym.spaces.Box(0, 1, (2,)), action_space=gym.spaces.Discrete(2),
     )  # fmt: skip
-    with pytest.raises(ConfigError, match="names no environment to act in; give --env ID"):
-        offline(dataset="tests/nowhere-v0")
-    assert offline(dataset="tests/nowhere-v0", env="CartPole-v1").environment.id == "CartPole-v1"
+    with pytest.raises(ConfigError, match="dataset 'tests/nowhere-v0' names none; give --env ID"):
+        offline(dataset="tests/nowhere-v0", option={"length": 3})
+    assert offline(dataset="tests/nowhere-v0").environment is None
+    assert offline(dataset="tests/nowhere-v0", env="CartPole-v1").acts_in.id == "CartPole-v1"
+
+
+@pytest.fixture(scope="module")
+def of_no_environment() -> str:
+    rng = np.random.default_rng(0)
+    write_dataset(
+        "tests/of-no-environment-v0",
+        [
+            Episode(rng.normal(size=(7, 4)), rng.integers(2, size=6), np.ones(6), True, False)
+            for _ in range(5)
+        ],
+        env_id=None, description="logs", overwrite=True,
+        observation_space=gym.spaces.Box(-9, 9, (4,)), action_space=gym.spaces.Discrete(2),
+    )  # fmt: skip
+    return "tests/of-no-environment-v0"
+
+
+def test_data_of_no_environment_are_trained_on_without_one(
+    of_no_environment: str, tmp_path: Path
+) -> None:
+    config = offline(dataset=of_no_environment)
+    assert (config.environment, config.train.evaluate_every) == (None, None)
+    assert config_from_dict(json.loads(json.dumps(config_to_dict(config)))) == config
+    train = replace(config.train, updates=4, checkpoint_every=1, tensorboard=False, batch_size=2)
+    config = replace(config, train=train)
+
+    def stop(update: int, values: dict[str, float]) -> None:
+        if (tmp_path / "run" / "checkpoints" / "step-000002").exists():
+            raise StoppedError
+
+    whole = api.train(config, runs=tmp_path, name="whole")
+    short = replace(config, train=replace(train, log_every=1))
+    with pytest.raises(StoppedError):
+        api.train(short, runs=tmp_path, name="run", report=stop)
+    run = api.resume(tmp_path / "run")
+    assert_same_weights(run.folder, whole.folder)
+    results = run.results()
+    assert (results["training"]["updates"], results["evaluations"]) == (4, [])
+
+    agent = api.load(run)  # a loop of one's own
+    observation = np.zeros(4, np.float32)
+    assert agent.act(observation) in (0, 1)
+    assert agent.act(observation, reward=1.0) in (0, 1)
+
+    for act in (api.evaluate, api.inspect):
+        with pytest.raises(ConfigError, match="names no environment to act in; give --env ID, or"):
+            act(run)
+    cartpole = EnvironmentConfig(id="CartPole-v1", kwargs={"max_episode_steps": 20})
+    (record,) = api.evaluate(run, environment=cartpole, episodes=2)
+    assert (record["environment"], run.results()["evaluations"]) == ("CartPole-v1", [record])
+    found = api.inspect(run, environment=cartpole, episodes=2)
+    assert (found["environment"], found["kwargs"]) == ("CartPole-v1", {"max_episode_steps": 20})
+    assert Run(run.folder).config.environment is None
+
+
+def test_a_run_of_no_environment_cannot_be_told_to_evaluate(of_no_environment: str) -> None:
+    config = offline(dataset=of_no_environment)
+    for settings in ({"evaluate_every": 5}, {"curriculum_from": 2, "curriculum_score": 0.9}):
+        train = replace(config.train, **{"evaluate_every": 5, **settings})
+        with pytest.raises(
+            ConfigError, match=r"train\.\w+ needs evaluations, and the run names no"
+        ):
+            replace(config, train=train)
+
+
+def test_a_run_that_learns_by_acting_needs_an_environment() -> None:
+    plain = config_to_dict(online("gymnasium/dqn"))
+    with pytest.raises(ConfigError, match="environment: expected"):
+        config_from_dict({**plain, "environment": None})
+    del plain["environment"]
+    with pytest.raises(ConfigError, match="environment: missing"):
+        config_from_dict(plain)

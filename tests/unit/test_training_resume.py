@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 import subprocess
@@ -10,15 +11,20 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import gymnasium as gym
+import numpy as np
 import pytest
 import torch
 
 from retain import api
 from retain.core.config import dump_json
 from retain.core.errors import RunError
+from retain.data.store import Episode, write_dataset
+from retain.evaluation import EnvironmentConfig, EvaluationConfig
 from retain.training.config import RunConfig, config_to_dict
 from retain.training.runs import Run
-from tiny_runs import StoppedError, assert_same_runs, metrics, tiny
+from retain.training.settings import DataConfig
+from tiny_runs import StoppedError, assert_same_runs, assert_same_weights, metrics, tiny
 
 UPDATES = 20
 
@@ -210,3 +216,43 @@ def test_damaged_training_state_cannot_be_resumed_but_evaluated(
     with pytest.raises(RunError, match=r"training\.pt"):
         api.resume(folder)
     assert api.evaluate(folder, values=[3])[0]["episodes"] == 4
+
+
+def test_a_run_goes_on_with_the_data_that_it_began_with(tmp_path: Path) -> None:
+    def episodes(seed: int) -> list[Episode]:
+        rng = np.random.default_rng(seed)
+        parts = [(rng.normal(size=(9, 4)), rng.integers(2, size=8)) for _ in range(6)]
+        return [Episode(seen, done, np.ones(8), True, False) for seen, done in parts]
+
+    def write(seed: int) -> None:
+        write_dataset(
+            "tests/changing-v0", episodes(seed), env_id="CartPole-v1", description="changes",
+            observation_space=gym.spaces.Box(-9, 9, (4,)), action_space=gym.spaces.Discrete(2),
+            overwrite=True,
+        )  # fmt: skip
+
+    write(0)
+    config = tiny(updates=12, checkpoint_every=3)
+    data = DataConfig(dataset="tests/changing-v0", num_segments=2)
+    config = replace(config, data=data, environment=EnvironmentConfig(id="CartPole-v1"))
+    config = replace(config, evaluation=EvaluationConfig(episodes=2))
+    whole = api.train(config, runs=tmp_path, name="whole", final_evaluation=False).folder
+    folder, early = stop_at(config, 7, tmp_path / "late"), stop_at(config, 2, tmp_path / "early")
+    write(1)
+    for run in (folder, early):
+        with pytest.raises(
+            RunError, match=r"'tests/changing-v0' has changed since the run .* anew"
+        ):
+            api.resume(run)
+    write(0)  # the same data in other files
+    for run in (folder, early):
+        api.resume(run, final_evaluation=False)
+        assert_same_weights(run, whole)
+
+    # Runs of before have no hash on record.
+    old = stop_at(config, 7, tmp_path / "old")
+    spaces = json.loads((old / "spaces.json").read_text())
+    del spaces["content"]
+    dump_json(old / "spaces.json", spaces)
+    api.resume(old, final_evaluation=False)
+    assert_same_weights(old, whole)

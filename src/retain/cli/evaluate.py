@@ -29,6 +29,7 @@ def run(arguments: list[str]) -> None:
     from retain import api
     from retain.cli.display import acting, evaluation_table, say, show
     from retain.core.config import dump_json
+    from retain.evaluation import EnvironmentConfig
     from retain.training.parallel import limit_threads
     from retain.training.runs import Run
 
@@ -42,7 +43,9 @@ def run(arguments: list[str]) -> None:
     if target is not None and target.is_dir():
         raise ConfigError(f"--json {target} is a folder; give the name of a file")
     limit_threads(trained.config.train)
-    environment = trained.config.environment
+    environment = (
+        EnvironmentConfig(id=options.env) if options.env is not None else trained.config.acts_in
+    )
     kwargs = {**environment.kwargs, **environment_options(options.option)}
     with acting(settings.parameter) as report:
         records = api.evaluate(
@@ -71,6 +74,7 @@ def _options(settings: Any, flag: str | None) -> type:
         ("seed", int, settings.seed),
         ("num_envs", int, settings.num_envs),
         ("lookahead", int, settings.lookahead),
+        ("env", str | None, None),
         ("option", tyro.conf.UseAppendAction[tuple[str, ...]], ()),
         ("checkpoint", str, "last"),
         ("device", str, "cpu"),
@@ -91,6 +95,7 @@ def _options(settings: Any, flag: str | None) -> type:
         seed: Seed of the first episode; the others count up from it.
         num_envs: Episodes played at once.
         lookahead: Steps taken at once where actions repeat; the same episodes in less time.
+        env: Gymnasium id of another environment than the run's, without the run's options.
         option: An option of the environment as NAME=VALUE; may be given several times.
         checkpoint: last, best, or the name of a checkpoint's folder.
         device: Where the policy runs.

@@ -30,6 +30,9 @@ class Options:
     """Value of the option that the run's recipe varies (of the T-Maze: the corridor's length); by
     default the last of those evaluated during training."""
 
+    env: str | None = None
+    """Gymnasium id of another environment than the run's, without the run's options."""
+
     option: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """An option of the environment as NAME=VALUE; may be given several times."""
 
@@ -72,9 +75,13 @@ def run(arguments: list[str]) -> None:
     options = parse(Options, arguments, prog="retain inspect")
     from retain import api
     from retain.cli.display import console, say, show
+    from retain.evaluation import EnvironmentConfig
     from retain.training.runs import Run
 
     trained = Run(options.run)
+    if options.env is not None:
+        trained = trained.acting_in(EnvironmentConfig(id=options.env))
+    trained.environment(options.value)  # not after minutes
     if options.certify:
         from retain.certificate import subject_of
 

@@ -24,6 +24,7 @@ import numpy.typing as npt
 from minari.serialization import deserialize_space, serialize_space
 
 from retain.core.errors import DatasetError
+from retain.data.fitting import check_points, check_rewards
 from retain.data.store import (
     Episode,
     dataset_exists,
@@ -33,7 +34,7 @@ from retain.data.store import (
     temporary_folder,
 )
 
-FORMAT = 1
+FORMAT = 2
 _FOLDER = "retain_pack"
 _ARRAYS = ("observations", "actions", "rewards", "returns_to_go", "starts", "lengths", "terminated")
 
@@ -61,6 +62,9 @@ class Pack:
     """Shape [E], in steps."""
     terminated: npt.NDArray[np.bool_]
     """Shape [E]: False where the episode was cut short."""
+    content: str
+    """A hash of all the arrays: packs of the same data have the same, wherever and
+    whenever they are made."""
 
     @property
     def num_episodes(self) -> int:
@@ -76,8 +80,12 @@ class Pack:
 def open_pack(dataset_id: str) -> Pack:
     """Opens the pack of a dataset, building it if it is missing or out of date.
 
+    While it is built, every episode is compared with the spaces, as `write_dataset` does: others
+    may have written the dataset.
+
     Raises:
-        DatasetError: If the dataset is missing, broken, or of a kind that cannot be packed.
+        DatasetError: If the dataset is missing, broken, of a kind that cannot be packed, or an
+            episode does not fit its spaces.
     """
     folder = dataset_path(dataset_id) / _FOLDER
     if dataset_exists(dataset_id):
@@ -101,7 +109,8 @@ def pack_episodes(
     """Packs episodes in memory, without a dataset on disk.
 
     Raises:
-        DatasetError: If there is no episode or the spaces cannot be packed.
+        DatasetError: If there is no episode, the spaces cannot be packed, or an episode does not
+            fit them.
     """
     arrays: dict[str, npt.NDArray[Any]] = {}
 
@@ -109,7 +118,7 @@ def pack_episodes(
         arrays[name] = np.zeros(shape, dtype=dtype)
         return arrays[name]
 
-    _fill(
+    content = _fill(
         dataset_id,
         episodes,
         [len(episode) for episode in episodes],
@@ -121,6 +130,7 @@ def pack_episodes(
         dataset_id=dataset_id,
         observation_space=observation_space,
         action_space=action_space,
+        content=content,
         **arrays,
     )
 
@@ -136,6 +146,7 @@ def _read(folder: Path, dataset_id: str) -> Pack | None:
             dataset_id=dataset_id,
             observation_space=deserialize_space(meta["observation_space"]),
             action_space=deserialize_space(meta["action_space"]),
+            content=meta["content"],
             **arrays,
         )
     except (OSError, EOFError, ValueError, KeyError, TypeError):
@@ -159,9 +170,10 @@ def _build(dataset_id: str, folder: Path) -> None:
         metadata = dataset.storage.get_episode_metadata(range(dataset.total_episodes))
         lengths = [int(entry["total_steps"]) for entry in metadata]
         spaces = dataset.observation_space, dataset.action_space
-        _fill(dataset_id, dataset.iterate_episodes(), lengths, *spaces, allocate)
+        content = _fill(dataset_id, dataset.iterate_episodes(), lengths, *spaces, allocate)
         meta = {
             "fingerprint": fingerprint,
+            "content": content,
             "observation_space": serialize_space(spaces[0]),
             "action_space": serialize_space(spaces[1]),
         }
@@ -180,7 +192,7 @@ def _fill(
     observation_space: gym.Space[Any],
     action_space: gym.Space[Any],
     allocate: Allocate,
-) -> None:
+) -> str:
     """Copies episodes into arrays got from `allocate`.
 
     Args:
@@ -190,6 +202,9 @@ def _fill(
         observation_space: Box or Discrete.
         action_space: Box or Discrete.
         allocate: Called with name, shape and dtype.
+
+    Returns:
+        A hash of what was copied: see `Pack.content`.
     """
     if not lengths:
         raise DatasetError(f"dataset '{dataset_id}' has no episode")
@@ -203,25 +218,35 @@ def _fill(
     starts = allocate("starts", (len(lengths),), np.dtype(np.int64))
     allocate("lengths", (len(lengths),), np.dtype(np.int64))[:] = lengths
     terminated = allocate("terminated", (len(lengths),), np.dtype(np.bool_))
+    # While the data pass by anyway; reading gigabytes again for each run would take too long.
+    content = hashlib.sha256(f"{list(lengths)}".encode())
     start = 0
     for number, (episode, length) in enumerate(zip(episodes, lengths, strict=True)):
         if length < 1 or len(episode.rewards) != length:
             raise DatasetError(f"episode {number} of '{dataset_id}' has no or missing steps")
         here = slice(start, start + length)
         try:
-            _copy(observations[here], episode.observations[:length])
+            seen = np.asarray(episode.observations)[:length]
+            check_points("observations", seen, observation_space)
+            check_points("actions", np.asarray(episode.actions), action_space)
+            check_rewards(np.asarray(episode.rewards))
+            _copy(observations[here], seen)
             _copy(actions[here], episode.actions)
+            _copy(rewards[here], episode.rewards)
         except (TypeError, ValueError) as error:
             raise DatasetError(
                 f"episode {number} of '{dataset_id}' does not fit its spaces: {error}"
             ) from None
         rewards_T = np.asarray(episode.rewards, dtype=np.float64)
-        rewards[here] = rewards_T
         returns_to_go[here] = np.cumsum(rewards_T[::-1])[::-1]
         starts[number] = start
         ended = episode.terminated if isinstance(episode, Episode) else episode.terminations[-1]
         terminated[number] = bool(ended)
+        for array in (observations, actions, rewards, returns_to_go):
+            content.update(np.ascontiguousarray(array[here]).data)
         start += length
+    content.update(np.ascontiguousarray(terminated).data)
+    return content.hexdigest()
 
 
 def _copy(target: npt.NDArray[Any], source: Any) -> None:

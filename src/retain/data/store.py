@@ -33,6 +33,7 @@ from minari.namespace import create_namespace, list_local_namespaces
 from minari.storage import get_dataset_path
 
 from retain.core.errors import DatasetError
+from retain.data.fitting import check_points, check_rewards
 
 # Hidden, so that Minari does not list what is being written.
 _TEMPORARY = ".retain-writing-"
@@ -42,10 +43,10 @@ _METADATA_KEY = "retain"
 
 @dataclass(frozen=True)
 class Episode:
-    """One episode as arrays.
+    """One episode as arrays; lists become arrays.
 
     Raises:
-        DatasetError: If the lengths do not fit or there is no step.
+        DatasetError: If the lengths do not fit, there is no step, or a list is no array.
     """
 
     observations: npt.NDArray[Any]
@@ -64,6 +65,14 @@ class Episode:
     """The seed the environment was reset with, if known."""
 
     def __post_init__(self) -> None:
+        for name in ("observations", "actions", "rewards"):  # lists do too
+            try:
+                array = np.asarray(getattr(self, name))
+            except (TypeError, ValueError) as error:
+                raise DatasetError(f"the {name} of an episode are no array: {error}") from None
+            if array.ndim == 0:
+                raise DatasetError(f"the {name} of an episode are a single value, not one a step")
+            object.__setattr__(self, name, array)
         steps = len(self.actions)
         if steps < 1:
             raise DatasetError("an episode has no step")
@@ -165,6 +174,9 @@ def write_dataset(
     extra: Mapping[str, Any] | None = None,
 ) -> None:
     """Writes a dataset; either all of it appears, or nothing.
+
+    Every episode is compared with the spaces: shapes, kinds, the range of whole numbers, and that
+    observations, actions and rewards are finite.
 
     Args:
         dataset_id: Where to, in Minari's form: namespace/name-v0.
@@ -353,15 +365,14 @@ def _buffers(
 ) -> Iterator[EpisodeBuffer]:
     for number, episode in enumerate(episodes):
         steps = len(episode)
-        for name, array, space in (
-            ("observations", episode.observations, observation_space),
-            ("actions", episode.actions, action_space),
-        ):
-            if space.shape is None or array.shape[1:] != space.shape:
-                raise DatasetError(
-                    f"the {name} of episode {number} of '{dataset_id}' have shape "
-                    f"{array.shape[1:]}, but the space is {space}"
-                )
+        try:
+            check_points("observations", episode.observations, observation_space)
+            check_points("actions", episode.actions, action_space)
+            check_rewards(episode.rewards)
+        except ValueError as error:
+            raise DatasetError(
+                f"episode {number} of '{dataset_id}' does not fit its spaces: {error}"
+            ) from None
         last_T = np.zeros(steps, dtype=np.bool_)
         last_T[-1] = True
         yield EpisodeBuffer(

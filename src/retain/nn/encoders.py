@@ -18,8 +18,9 @@ from retain.core.errors import ConfigError
 def encode(space: gym.Space, width: int, *, what: str) -> nn.Module:
     """Returns a module that maps points of a space, [..., *shape], to vectors [..., D].
 
-    Boxes of bytes with two or three axes, of at least 3x3 pixels, are images and get a convolution
-    stack; other boxes are flattened and get a linear layer; discrete spaces get an embedding.
+    Boxes of bytes with two to four axes, of at least 3x3 pixels, are images or stacks of images and
+    get convolutions; other boxes are flattened and get a linear layer, bytes after they are scaled
+    to at most 1; discrete spaces get an embedding.
 
     Args:
         space: The space.
@@ -34,6 +35,8 @@ def encode(space: gym.Space, width: int, *, what: str) -> nn.Module:
     if isinstance(space, spaces.Box):
         if space.dtype == "uint8" and _is_image(space.shape):
             return ImageEncoder(space.shape, width)
+        if space.dtype == "uint8" and (largest := int(space.high.max(initial=0))) > 1:
+            return BytesEncoder(space.shape, width, largest)
         return VectorEncoder(space.shape, width)
     raise ConfigError(
         f"{what} space {space} is not supported; use Box or Discrete, "
@@ -42,14 +45,22 @@ def encode(space: gym.Space, width: int, *, what: str) -> nn.Module:
 
 
 def _is_image(shape: tuple[int, ...]) -> bool:
-    return len(shape) in (2, 3) and min(_channels_first(shape)[1:]) >= 3
+    return len(shape) in (2, 3, 4) and min(_channels_first(shape)[1:]) >= 3
 
 
 def _channels_first(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Returns (channels, height, width); the channels are the shorter one of both ends."""
+    """Returns (channels, height, width), with the images of a stack as further channels."""
     if len(shape) == 2:
         return (1, *shape)
-    return (shape[2], shape[0], shape[1]) if shape[2] < shape[0] else shape
+    if len(shape) == 4:
+        channels, height, width = _channels_first(shape[1:])
+        return (shape[0] * channels, height, width)
+    return (shape[2], shape[0], shape[1]) if _channels_last(shape) else shape
+
+
+def _channels_last(shape: tuple[int, ...]) -> bool:
+    """Whether the channels come last: they are the shorter one of both ends of an image."""
+    return len(shape) > 2 and shape[-1] < shape[-3]
 
 
 class VectorEncoder(nn.Module):
@@ -67,6 +78,27 @@ class VectorEncoder(nn.Module):
         elif self.num_axes > 1:
             x = x.flatten(-self.num_axes)
         return self.linear(x.to(self.linear.weight.dtype))
+
+
+class BytesEncoder(nn.Module):
+    """A linear layer over flattened bytes, scaled to at most 1: it hardly learns from 0 to 255.
+
+    Its weights have a name of their own, so that weights for bytes as they are do not pass for it.
+
+    Args:
+        shape: Shape of a point.
+        width: Width D.
+        largest: The largest byte there can be.
+    """
+
+    def __init__(self, shape: tuple[int, ...], width: int, largest: int = 255):
+        super().__init__()
+        self.largest = largest
+        self.scaled = VectorEncoder(shape, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps bytes [..., *shape] to [..., D]."""
+        return self.scaled(x.to(self.scaled.linear.weight.dtype) / self.largest)
 
 
 class IndexEncoder(nn.Module):
@@ -90,14 +122,15 @@ class ImageEncoder(nn.Module):
 
     Args:
         shape: (channels, height, width), (height, width, channels), or (height, width). The axis of
-            the channels is the shorter one of the first and the last.
+            the channels is the shorter one of the first and the last. One of the former two may
+            come after the length of a stack.
         width: Width D.
     """
 
     def __init__(self, shape: tuple[int, ...], width: int):
         super().__init__()
         self.shape = shape
-        self.channels_last = len(shape) == 3 and shape[2] < shape[0]
+        self.channels_last = _channels_last(shape)
         shape = _channels_first(shape)
         if min(shape[1:]) >= 36:
             layers = [(32, 8, 4), (64, 4, 2), (64, 3, 1)]
@@ -120,5 +153,7 @@ class ImageEncoder(nn.Module):
         if len(self.shape) == 2:
             flat = flat.unsqueeze(1)
         elif self.channels_last:
-            flat = flat.permute(0, 3, 1, 2)
+            flat = flat.movedim(-1, -3)
+        if len(self.shape) == 4:
+            flat = flat.flatten(1, 2)
         return self.linear(self.convolutions(flat)).view(*lead, -1)

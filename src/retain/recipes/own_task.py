@@ -45,7 +45,7 @@ def _register(agent: str, title: str) -> None:
         steps: int | None = None,
         model: str = "lstm",
     ) -> OnlineRunConfig:
-        return _online(agent, env, option or {}, steps, model)
+        return _online(agent, env, _checked(option), steps, model)
 
     gymnasium.__doc__ = f"Any Gymnasium environment of discrete actions with {title}."
     RECIPES.register(f"gymnasium/{agent}")(gymnasium)
@@ -61,6 +61,7 @@ def minari_sequence_policy(
     *,
     dataset: str | None = None,
     env: str | None = None,
+    option: dict[str, Option] | None = None,
     steps: int | None = None,
     model: str = "rate",
 ) -> RunConfig:
@@ -76,10 +77,12 @@ def minari_sequence_policy(
             "minari/sequence_policy needs --dataset ID; `retain list datasets` has those there are"
         )
     info = dataset_info(dataset)
-    kwargs = info.env_kwargs if env is None else {}
+    kwargs = {**(info.env_kwargs if env is None else {}), **_checked(option)}
     env = info.env_id if env is None else env
-    if env is None:
-        raise ConfigError(f"dataset '{dataset}' names no environment to act in; give --env ID")
+    if env is None and kwargs:
+        raise ConfigError(
+            f"option is of an environment, and dataset '{dataset}' names none; give --env ID"
+        )
     if steps is None:
         steps = min(info.max_length, LONGEST_SEQUENCE)
     check_size("steps", steps)
@@ -88,7 +91,7 @@ def minari_sequence_policy(
     )
     return RunConfig(
         recipe=f"{dataset}/{model}",
-        environment=EnvironmentConfig(id=env, kwargs=kwargs),
+        environment=None if env is None else EnvironmentConfig(id=env, kwargs=kwargs),
         data=DataConfig(
             dataset=dataset,
             num_segments=-(-steps // settings.context_length),
@@ -103,7 +106,7 @@ def minari_sequence_policy(
             updates=2000,
             batch_size=32,
             schedule="cosine",
-            evaluate_every=500,
+            evaluate_every=None if env is None else 500,
             num_threads=1,
             # What a memory is good for is not known here, nor how long it takes to find out.
             memory_cost_start=0.5,
@@ -124,6 +127,14 @@ def _unseen(evaluation: EvaluationConfig, seeds: set[int]) -> EvaluationConfig:
     return replace(evaluation, seed=first)
 
 
+def _checked(options: dict[str, Option] | None) -> dict[str, Option]:
+    """The options of an environment, once it is known that a run can keep them."""
+    for name, value in (options or {}).items():
+        if not isinstance(value, int | float | bool | str):
+            raise ConfigError(f"option {name} must be a number, a text, true or false, not {value}")
+    return dict(options or {})
+
+
 def _online(
     agent: str, env: str, options: dict[str, Option], steps: int | None, model: str
 ) -> OnlineRunConfig:
@@ -134,9 +145,6 @@ def _online(
     from retain.training.config import OnlineRunConfig
     from retain.training.settings import OnlineTrainConfig
 
-    for name, value in options.items():
-        if not isinstance(value, int | float | bool | str):
-            raise ConfigError(f"option {name} must be a number, a text, true or false, not {value}")
     spec = find_spec(env)
     steps = _longest_episode(spec, options) if steps is None else steps
     check_size("steps", steps)

@@ -35,7 +35,7 @@ class CommonRunConfig:
     seed: int = 0
     """Seed of weights, batches, episodes and dropout."""
 
-    environment: EnvironmentConfig
+    environment: EnvironmentConfig | None
     """Where the policy is evaluated, and trained if it is trained online."""
 
     model: ModelConfig
@@ -54,10 +54,27 @@ class CommonRunConfig:
             if not math.isfinite(value):
                 raise ConfigError(f"{name} must be a finite number, not {value}")
 
+    @property
+    def acts_in(self) -> EnvironmentConfig:
+        """Where the policy is evaluated.
+
+        Raises:
+            ConfigError: If the run names no environment.
+        """
+        if self.environment is None:
+            raise ConfigError(
+                "the run names no environment to act in; give --env ID, or in Python "
+                "environment=EnvironmentConfig(id=ID)"
+            )
+        return self.environment
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig(CommonRunConfig):
     """A whole run that learns from data."""
+
+    environment: EnvironmentConfig | None = None
+    """Where the policy is evaluated. None: it is not, and acts only where `retain.load` is used."""
 
     data: DataConfig
     """What it is trained on."""
@@ -71,6 +88,12 @@ class RunConfig(CommonRunConfig):
     def __post_init__(self) -> None:
         """Checks the numbers."""
         super().__post_init__()
+        for name in ("curriculum_score", "evaluate_every"):
+            if self.environment is None and getattr(self.train, name) is not None:
+                raise ConfigError(
+                    f"train.{name} needs evaluations, and the run names no environment to act in; "
+                    "name one, or leave it at None"
+                )
         if self.train.curriculum_score is not None and self.evaluation.parameter is None:
             raise ConfigError(
                 "train.curriculum_score needs evaluation.parameter: the option of the environment "
@@ -81,6 +104,9 @@ class RunConfig(CommonRunConfig):
 @dataclass(frozen=True, kw_only=True)
 class OnlineRunConfig(CommonRunConfig):
     """A whole run that learns by acting."""
+
+    environment: EnvironmentConfig
+    """Where the policy is trained and evaluated."""
 
     agent: OnlineAgentConfig
     """The learning rule."""

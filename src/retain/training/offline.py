@@ -122,6 +122,11 @@ class _Trainer:
                 f"dataset '{pack.dataset_id}' has other spaces than the data that the run "
                 f"{run.folder} was trained on; put the old data back, or train anew"
             )
+        if run.content not in (None, pack.content):
+            raise RunError(
+                f"dataset '{pack.dataset_id}' has changed since the run {run.folder} began; "
+                "put the old data back, or train anew"
+            )
         torch.manual_seed(config.seed * 1000 + rank)
         optimiser = torch.optim.AdamW(
             self.policy.parameters(),
@@ -340,7 +345,7 @@ class _Trainer:
         if self.fabric.global_rank == 0:
             evaluation = self.config.evaluation
             record = evaluate_policy(
-                self.policy, self.config.environment, **evaluation.arguments(),
+                self.policy, self.config.acts_in, **evaluation.arguments(),
                 parameter=evaluation.parameter, value=value,
             )  # fmt: skip
             mean = record["mean"]

@@ -55,27 +55,28 @@ def start(config: RunConfig, folder: Path, dataset: str) -> Run:
         policy = SequencePolicy(config.agent, config.model, *spaces)
     except ValueError as error:  # torch's own checks, of a dropout say
         raise ConfigError(f"the model cannot be built: {error}") from None
-    _check_environment(config, policy, f"dataset '{dataset}'")
+    if config.environment is not None:
+        _check_environment(config, policy, f"dataset '{dataset}'")
     if config.train.curriculum_score is not None:
         first, option = config.train.curriculum_from, config.evaluation.parameter
-        _check_first(policy, config.environment, option, first)
+        _check_first(policy, config.acts_in, option, first)
     parallel.fabric(config.train)
     if config.train.wandb is not None:
         WeightsAndBiases.check()
-    return Run.create(folder, config, *spaces)
+    return Run.create(folder, config, *spaces, content=pack.content)
 
 
 def _check_environment(config: AnyRunConfig, policy: Policy, source: str) -> None:
     """Checks that what is trained on one source can act wherever it will be evaluated."""
-    kwargs: dict[str, Any] = dict(config.environment.kwargs)
-    evaluation = config.evaluation
+    environment, evaluation = config.acts_in, config.evaluation
+    kwargs: dict[str, Any] = dict(environment.kwargs)
     values = dict.fromkeys([*evaluation.values, *evaluation.values_in_training]) or [None]
     for value in values:
         if evaluation.parameter is not None and value is not None:
             kwargs[evaluation.parameter] = value
-        _check_made(policy, config.environment.id, kwargs, f"{source} and {config.environment.id}")
+        _check_made(policy, environment.id, kwargs, f"{source} and {environment.id}")
     if evaluation.lookahead > 1:
-        rows = make_vec(config.environment.id, num_envs=1, independent_rows=True, **kwargs)
+        rows = make_vec(environment.id, num_envs=1, independent_rows=True, **kwargs)
         try:
             check_goes_back(rows)
         finally:

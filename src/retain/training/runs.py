@@ -1,7 +1,7 @@
 """Run folders: what a run is told, what it learned, and how it did.
 
 runs/<name>/config.json      what it was told
-runs/<name>/spaces.json      the spaces of its data
+runs/<name>/spaces.json      the spaces of its data, and a hash of them if they are a dataset
 runs/<name>/metrics.jsonl    one line for each logged step
 runs/<name>/results.json     every evaluation
 runs/<name>/checkpoints/     see `retain.training.checkpoints`
@@ -9,6 +9,7 @@ runs/<name>/checkpoints/     see `retain.training.checkpoints`
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -70,8 +71,16 @@ class Run:
         config: AnyRunConfig,
         observation_space: gym.Space[Any],
         action_space: gym.Space[Any],
+        content: str | None = None,
     ) -> Run:
         """Makes a new run folder.
+
+        Args:
+            folder: The folder.
+            config: What the run is told.
+            observation_space: Space of its observations.
+            action_space: Space of its actions.
+            content: The hash of the data that it learns from, if these are a dataset.
 
         Raises:
             RunError: If the folder exists and is not empty.
@@ -80,10 +89,17 @@ class Run:
         spaces = {
             "observation": serialize_space(observation_space),
             "action": serialize_space(action_space),
+            **({} if content is None else {"content": content}),
         }
         dump_json(folder / "spaces.json", spaces)
         dump_json(folder / "config.json", config_to_dict(config))
         return cls(folder)
+
+    @property
+    def content(self) -> str | None:
+        """The hash of the data that the run began with; None of runs that have none on record."""
+        spaces = load_json(self.folder / "spaces.json")
+        return spaces.get("content") if isinstance(spaces, dict) else None
 
     def policy(self) -> Policy:
         """Builds the run's policy with fresh weights."""
@@ -142,9 +158,10 @@ class Run:
             options: Further options that differ from the run's.
 
         Raises:
-            ConfigError: If a value is given and the evaluations vary no option.
+            ConfigError: If the run names no environment, or a value is given and the evaluations
+                vary no option.
         """
-        settings, environment = self.config.evaluation, self.config.environment
+        settings, environment = self.config.evaluation, self.config.acts_in
         if value is not None and settings.parameter is None:
             raise ConfigError("a value was given, but the run's evaluations vary no option")
         if value is None and settings.values_in_training:
@@ -153,6 +170,12 @@ class Run:
         if value is not None and settings.parameter is not None:
             kwargs[settings.parameter] = value
         return replace(environment, kwargs={**kwargs, **(options or {})})
+
+    def acting_in(self, environment: EnvironmentConfig) -> Run:
+        """Returns the run as if it named another environment; its files stay as they are."""
+        other = copy.copy(self)
+        other.config = replace(self.config, environment=environment)
+        return other
 
     def results(self) -> dict[str, Any]:
         """Returns the contents of ``results.json``, or an empty one."""
