@@ -132,6 +132,7 @@ def test_success_vs_length_of_returns(tmp_path: Path, drawn: list[Figure]) -> No
     [
         ([], "no results are given"),
         ([online_result("a", 0, 1.0, config={})], "does not hold its configuration"),
+        ([online_result("a", 0, 1.0, config={"environment": None})], "names no environment"),
         ([online_result("a", 0, 1.0, options={})], "not say the option 'corridor.*known: none"),
         ([online_result("a", 0, 1.0, options={"b": 1})], "'corridor_length'.*; known: b$"),
         ([online_result("a", 0, 1.0, options={"corridor_length": "x"})], "no number but 'x'"),

@@ -109,6 +109,12 @@ def test_updates_are_as_many_as_the_steps_have_earned(tmp_path: Path, ratio: flo
     assert [line["train/epsilon"] == 1.0 for line in lines[:3]] == [True, True, True]
 
 
+def test_a_training_without_an_update_is_no_success(tmp_path: Path) -> None:
+    config = tiny_online("dqn", episodes=None, env_steps=20, random_episodes=1000)
+    with pytest.raises(TrainingError, match=r"nothing was learned: of \d+ episodes the first 1000"):
+        api.train(config, runs=tmp_path)
+
+
 def test_stretches_each_make_an_update(tmp_path: Path) -> None:
     settings = {"num_steps": 3, "normalize": "none"}
     config = tiny_online("a2c", kwargs={"corridor_length": 6}, settings=settings, episodes=8)

@@ -194,6 +194,8 @@ def environment_of(result: Result) -> dict[str, Any]:
     """
     config = result.get("config")
     environment = config.get("environment") if isinstance(config, dict) else None
+    if isinstance(config, dict) and "environment" in config and environment is None:
+        raise ConfigError(f"the run '{result['run']}' names no environment: it has no final return")
     if not isinstance(environment, dict) or not isinstance(environment.get("id"), str):
         raise ConfigError(
             f"the result of the run '{result['run']}' does not hold its configuration"

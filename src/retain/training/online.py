@@ -22,7 +22,7 @@ from torch import Tensor
 
 from retain.agents.a2c import A2CConfig
 from retain.agents.online import OnlineAgent
-from retain.core.errors import RunError
+from retain.core.errors import RunError, TrainingError
 from retain.core.seeding import generator
 from retain.data.replay import EpisodeBatch, EpisodeReplay
 from retain.evaluation import evaluate_policy
@@ -162,6 +162,12 @@ class _Trainer:
                 self._save()
             if interrupts.asked:
                 raise KeyboardInterrupt
+        if self.replay is not None and progress.updates == 0:
+            raise TrainingError(
+                f"nothing was learned: of {progress.episodes} episodes the first "
+                f"{settings.random_episodes} are random, and no update was due after them; lower "
+                "--train.random-episodes, or train longer"
+            )
         self._save()
 
     def _finished(self) -> bool:
