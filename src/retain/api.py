@@ -18,7 +18,7 @@ from retain.data.store import list_datasets as _list_datasets
 from retain.evaluation import EnvironmentConfig, Scalar, evaluate_policy
 from retain.models import MODELS
 from retain.recipes import RECIPES, recipe
-from retain.rollout import Actor
+from retain.rollout import Actor, check_finite
 from retain.training import checkpoints, offline, online, preparation
 from retain.training.config import AnyRunConfig, OnlineRunConfig
 from retain.training.runs import Run, check_free, default_name
@@ -327,6 +327,7 @@ class Agent:
             raise ConfigError(
                 f"reward must be finite, not {reward!r}; it is 0 before the first action"
             )
+        check_finite(batch, rewards, np.ones(rows, dtype=np.bool_))
         if self._actor is None:
             self._actor = Actor(self.policy, rows)
             resets = np.ones(rows, dtype=np.bool_)

@@ -231,6 +231,7 @@ class _Game:
         self.observation_B, self.reward_B, terminated, truncated, info = self.env.step(
             self.action_B
         )
+        check_finite(np.asarray(self.observation_B), np.asarray(self.reward_B), self.running_B)
         self.return_B = self.return_B + np.where(self.running_B, self.reward_B, 0.0)
         self.length_B += self.running_B
         ended_B = self.running_B & (np.asarray(terminated) | np.asarray(truncated))
@@ -241,6 +242,22 @@ class _Game:
             kept = np.flatnonzero(self.running_B[self.tracked])
             self.actor.keep(kept)
             self.tracked = self.tracked[kept]
+
+
+def check_finite(observation_B: Array, reward_B: Array, rows_B: Array) -> None:
+    """Checks that what some rows of an environment show can be read.
+
+    One NaN would spread through a memory, and blame would fall on the learning rate.
+
+    Raises:
+        ConfigError: If a number is not finite.
+    """
+    for what, numbers in (("observation", observation_B), ("reward", reward_B)):
+        if numbers.dtype.kind == "f" and not np.isfinite(numbers[rows_B]).all():
+            raise ConfigError(
+                f"the environment gave {'an' if what[0] == 'o' else 'a'} {what} that is not a "
+                "finite number, which nothing can be learned from; mend it, or wrap it"
+            )
 
 
 def read_success(info: dict[str, Any], ended_B: Array, success_B: Array) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -10,10 +12,11 @@ import numpy as np
 import pytest
 import torch
 
-from retain import envs
+from retain import api, envs
 from retain.agents.sequence_policy import SequencePolicy
+from retain.core.errors import ConfigError
 from retain.rollout import Actor, play
-from tiny_runs import tiny
+from tiny_runs import tiny, tiny_online
 
 MAZE = {"corridor_length": 11, "min_corridor_length": 1}
 
@@ -156,3 +159,34 @@ def test_continuous_actions() -> None:
     assert found.length_B.tolist() == [9, 9, 9]
     assert all(taken.shape == (3, 1) and taken.dtype == np.float32 for taken in recorder.taken)
     assert (found.return_B < 0).all()
+
+
+class Broken(gym.ObservationWrapper):
+    """CartPole with a broken sensor, after three steps."""
+
+    def __init__(self, **options: Any):
+        super().__init__(gym.make("CartPole-v1", **options))
+        self.steps = 0
+
+    def observation(self, observation: Any) -> Any:
+        self.steps += 1
+        return observation if self.steps < 4 else observation * np.nan
+
+
+def test_what_is_no_number_is_the_environments_fault(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    spec = gym.envs.registration.EnvSpec("tests/Broken-v0", Broken, max_episode_steps=50)
+    monkeypatch.setitem(gym.registry, "tests/Broken-v0", spec)
+    words = "the environment gave an observation that is not a finite number"
+    env = envs.make_vec("tests/Broken-v0", num_envs=2, independent_rows=True)
+    with pytest.raises(ConfigError, match=words):
+        play(policy_for(env), env, [0, 1])
+    config = tiny_online("a2c", "lstm", "tests/Broken-v0", {}, episodes=4)
+    with pytest.raises(ConfigError, match=words):
+        api.train(config, runs=tmp_path)
+    agent = api.Agent(policy_for(env))
+    with pytest.raises(ConfigError, match=words):
+        agent.act(np.full(4, np.inf, dtype=np.float32))
+    with pytest.raises(ConfigError, match="reward must be finite, not nan"):
+        agent.act(np.zeros(4, dtype=np.float32), math.nan)

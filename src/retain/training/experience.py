@@ -24,7 +24,7 @@ from retain.data.replay import EpisodeBatch
 from retain.envs import make_vec
 from retain.evaluation import EnvironmentConfig
 from retain.memory import MemoryState
-from retain.rollout import Episodes, read_success
+from retain.rollout import Episodes, check_finite, read_success
 
 Array = npt.NDArray[Any]
 _ENVIRONMENT = 1  # the stream of a run's seed that environments are reset from
@@ -186,6 +186,7 @@ class _Round:
         self.action[rows] = chosen.cpu().numpy()
         observation, reward, terminated, truncated, info = self.env.step(self.action)
         self.observation = np.asarray(observation)
+        check_finite(self.observation, np.asarray(reward), self.running)
         self.reward = np.where(self.running, reward, 0.0).astype(np.float32)
         self.returns += self.reward
         self.lengths += self.running
