@@ -213,8 +213,10 @@ def _groups(
         for path in found:
             whole = load_json(path if path.is_file() else path / "config.json")
             whole = whole if isinstance(whole, dict) else {}
-            config = whole.get("config", whole)
-            model = config.get("model")
-            name = config.get("recipe") if group == "recipe" else model and model.get("name")
-            groups.setdefault(name or path.name, []).append(path)
+            config = whole.get("config")
+            config = config if isinstance(config, dict) else whole
+            model = config.get("model")  # of a results file without a configuration, its name
+            model = model.get("name") if isinstance(model, dict) else model
+            name = config.get("recipe") if group == "recipe" else model
+            groups.setdefault(str(name or path.name), []).append(path)
     return groups
