@@ -10,6 +10,7 @@ import runpy
 import sys
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -302,7 +303,7 @@ def test_list(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["list", "runs", "--runs", "."]) == 0
         lines = capsys.readouterr().out.splitlines()
         assert [said in line for line in lines] == [True, False], lines
-    assert main(["list", "runs", "--runs", "nowhere"]) == 0
+    assert main(["list", "runs", "--runs", "nowhere"]) == 2
     assert capsys.readouterr().out == ""
 
 
@@ -516,3 +517,33 @@ def test_evaluations_are_told_apart_by_their_options() -> None:
     assert "g 5" in shown({}, {"g": 5})
     assert "options" not in shown({"g": 5}, {"g": 5})
     assert "m 2" not in shown({"g": 5, "m": 2}, {"g": 6, "m": 2})
+
+
+def test_evaluations_are_told_apart_by_all_that_differs() -> None:
+    from rich.console import Console
+
+    from retain.cli.display import evaluation_table
+
+    record = {
+        "environment": "retain/TMaze-v0", "parameter": "corridor_length", "value": 9, "mean": 1.0,
+        "metric": "success", "stderr": 0.0, "episodes": 1, "lengths": [5], "seconds": 1.0,
+        "kwargs": {"corridor_length": 9, "hints": 1}, "step": 1234, "seeds": [777, 777],
+    }  # fmt: skip
+    console = Console(width=150)
+
+    def shown(**other: Any) -> str:
+        with console.capture() as capture:
+            console.print(evaluation_table("", [record, {**record, **other}]))
+        return capture.get()
+
+    assert "step " not in shown(value=12)
+    assert "5678" in shown(step=5678)
+    assert "888" in shown(seeds=[888, 888])
+    assert "greedy" in shown(greedy=True)
+    assert "return 1.00" in shown(metric="return")
+    varied = shown(parameter="hints", value=2, kwargs={"corridor_length": 7, "hints": 2})
+    for text in ("setting", "corridor length 9", "hints 2", "corridor_length 7", "hints 1"):
+        assert text in varied
+    assert "MemorySize" in shown(environment="retain/MemorySize-v0")
+    # What other programs may leave out.
+    assert "9" in shown(lengths=None, seconds=0, kwargs=None, seeds=None, mean=None, stderr=None)

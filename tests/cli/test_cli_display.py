@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import time
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from rich.console import Console
@@ -46,10 +47,13 @@ def test_a_line_of_progress_is_one_line(
     now += 20
     shown(30, {"train/loss": 0.25})
     shown(30, {"eval/return/9": 1.0})
+    now += 20
+    shown(52, {})
     assert capsys.readouterr().out.splitlines() == [
         f"{LONG}  step 10/50  loss 0.5000",  # neither speed nor time is known yet
         f"{LONG}  step 30/50  loss 0.2500  1.0 steps/s  20 s left",
         f"{LONG}  step 30: return/9 1.00",
+        f"{LONG}  step 52/50  1.1 steps/s  0 s left",  # a batch of episodes may lead past the end
     ]
 
 
@@ -141,3 +145,59 @@ def test_info_imports_the_module_of_an_id(capsys: pytest.CaptureFixture[str]) ->
     assert "num_bits" in capsys.readouterr().out
     assert main(["info", "no_such_module:Thing-v0"]) == 2
     assert "module 'no_such_module' of 'no_such_module:Thing-v0'" in capsys.readouterr().err
+
+
+def test_square_brackets_are_shown_as_they_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, recipe in (("a[red]", "x"), ("b", "[/bold]"), ("c:smile:", "y")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(f'{{"recipe": "{recipe}", "seed": 0}}')
+    assert main(["list", "runs", "--runs", str(tmp_path)]) == 0
+    output = capsys.readouterr().out
+    for text in ("a[red] ", "[/bold] seed 0", "c:smile: "):
+        assert text in output
+    record = {
+        "environment": "[/x]", "parameter": None, "value": None, "metric": "[b]", "mean": 1.0,
+        "stderr": 0.0, "episodes": 1, "lengths": [5], "seconds": 1.0, "kwargs": {},
+    }  # fmt: skip
+    display.show(display.evaluation_table("run [/y]", [record]))
+    output = capsys.readouterr().out
+    assert "[/x]" in output
+    assert "[b]" in output
+    assert "run [/y]" in output
+    with display.TrainingDisplay("[/z]", 5):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("means", "line"),
+    [
+        ([1.0, 5.0, 5.0, None], "best 5.00 at step 81,002: --checkpoint best\n"),
+        ([1.0, 5.0, 4.0], "best 5.00 at step 81,002: --checkpoint best\n"),
+        ([1.0, 5.0, 5.0], ""),
+        ([], ""),
+    ],
+)
+def test_a_best_checkpoint_that_did_better_is_named(
+    means: list[float | None], line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Trained:
+        name = "run"
+
+        def results(self) -> dict[str, Any]:
+            history = [{"env_steps": 81_001 + i, "mean": mean} for i, mean in enumerate(means)]
+            return {"evaluations": [], "training": {"history": history}}
+
+    display.show_training(cast(Any, Trained()))
+    assert capsys.readouterr().out == line
+
+
+def test_help_may_come_first(capsys: pytest.CaptureFixture[str]) -> None:
+    told = []
+    for words in (["--help", "tmaze/rate"], ["tmaze/rate", "--help"]):
+        with pytest.raises(SystemExit):
+            main(["train", *words])
+        told.append(capsys.readouterr().out)
+    assert told[0] == told[1]
+    assert "--train.updates" in told[0]

@@ -474,3 +474,84 @@ def test_results_of_runs_that_have_none_yet(
         "plot", "table", new
     )
     shutil.rmtree(new)
+
+
+# -- what is odd ---------------------------------------------------------------------------------
+
+
+def test_folders_that_are_no_runs(run: Path, refused: Refused) -> None:
+    (run / "checkpoints" / "step-backup").mkdir()
+    (run / "checkpoints" / "step-backup" / "model.safetensors").touch()
+    Path("empty").mkdir()
+    for folder in (".", ""):
+        assert refused("evaluate", folder).endswith(". is not a run but holds runs; give one: copy")
+    line = refused("evaluate", run / "checkpoints" / "last")
+    assert line.endswith("is inside a run; give the run's folder, copy, and --checkpoint last")
+    line = refused("evaluate", "empty")
+    assert "empty is not a run's folder" in line
+    assert "delete" not in line
+    Path("empty/checkpoints").mkdir()
+    assert "it has no config.json; delete it and train anew" in refused("evaluate", "empty")
+    assert "device 'meta' holds no numbers" in refused("evaluate", run, "--device", "meta")
+    assert "has no whole checkpoint 'step-backup'; it has step-0000" in refused(
+        "evaluate", run, "--checkpoint", "step-backup"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("import sys; sys.exit(3)", "ends the program (exit status 3)"),
+        ("1 / 0", "fails with ZeroDivisionError: division by zero; `python bad.py` shows where"),
+        ("def f(:", "fails with SyntaxError: invalid syntax (bad.py, line 1)"),
+        ("import no_such_thing", "fails with ModuleNotFoundError: No module named"),
+    ],
+)
+def test_plugins_that_fail(text: str, told: str, here: Path, refused: Refused) -> None:
+    (here / "bad.py").write_text(text)
+    assert f"plugin bad.py {told}" in refused("--plugin=bad.py", "list", "recipes")
+    assert "bad" not in sys.modules
+    assert "--plugin needs a Python file" in refused("--plugin=", "list")
+
+
+@pytest.mark.usefixtures("here")
+def test_environments_that_cannot_be_made(refused: Refused) -> None:
+    import gymnasium
+
+    for id, error, told in (
+        ("tests/A-v0", "DependencyNotInstalled('run `pip install x`')", "run `pip install x`"),
+        ("tests/B-v0", "ModuleNotFoundError('no x', name='x.y')", "no x; install the package that"),
+    ):
+        module = f"lacking_{id[6]}"
+        Path(f"{module}.py").write_text(
+            f"from gymnasium.error import DependencyNotInstalled\nraise {error}\n"
+        )
+        for entry in ("entry_point", "vector_entry_point"):
+            gymnasium.register(id, **{entry: f"{module}:Env"})
+            try:
+                with pytest.MonkeyPatch.context() as patch:
+                    patch.syspath_prepend(".")
+                    line = refused("collect", id, "--policy", "random")
+            finally:
+                del gymnasium.registry[id]
+            assert f"{id} cannot be made: {told}" in line
+    line = refused("train", "gymnasium/dqn", "--env", "my/Cue-v0")
+    assert "unknown environment 'my/Cue-v0'; did you mean" in line
+    assert "imported first, by --plugin" in line
+
+
+def test_lists_of_runs_that_are_not_there(
+    here: Path, refused: Refused, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "folder nothere does not exist" in refused("list", "runs", "--runs", "nothere")
+    assert main(["list", "runs", "--runs", str(here)]) == 0
+    told = capsys.readouterr()
+    assert (told.out, told.err) == ("", f"retain: there are no runs in {here}\n")
+
+
+def test_titles_and_patterns_that_cannot_be(run: Path, refused: Refused) -> None:
+    words = ["--title", r"$\frac{$", "--out", "curves.png"]
+    assert main(["plot", "curves", str(run), *words]) == 0
+    assert Path("curves.png").exists()
+    assert "** must stand alone between slashes" in refused("plot", "success", "runs/**x")
+    assert "File name too long" in refused("plot", "success", "x" * 300)

@@ -109,7 +109,7 @@ def test_interrupt_gives_130_and_the_way_on(tmp_path: Path) -> None:
     assert process.returncode == 130
     assert error == (
         "stopping as soon as it can be saved; Ctrl-C again stops at once\n"
-        "retain: interrupted; a run with a folder goes on by `retain resume FOLDER`\n"
+        f"retain: interrupted; go on by `retain resume {tmp_path / 'long'}`\n"
     )
     assert (tmp_path / "long" / "checkpoints" / "last" / "model.safetensors").exists()
 
@@ -121,8 +121,9 @@ def test_interrupt_in_this_process(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(train_command, "run", interrupt)
-    assert main(["train", "tmaze/rate"]) == 130
-    assert "retain resume FOLDER" in capsys.readouterr().err
+    for plugin in ([], ["--plugin", "json"], ["--plugin=json"]):
+        assert main([*plugin, "train", "tmaze/rate"]) == 130
+        assert "retain resume FOLDER" in capsys.readouterr().err
 
 
 def test_a_broken_pipe_in_this_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -135,3 +136,62 @@ def test_a_broken_pipe_in_this_process(monkeypatch: pytest.MonkeyPatch, tmp_path
         assert main(["train", "tmaze/rate"]) == 0
         os.write(file.fileno(), b"goes nowhere")
     assert (tmp_path / "out").read_text() == ""
+
+
+def in_bash(command: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["/bin/bash", "-c", command.replace("retain", " ".join(PROGRAM), 1)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE,
+        env={**os.environ, **variables},
+    )
+
+
+def test_output_that_cannot_be_written() -> None:
+    done = in_bash("retain list recipes | head -1; exit ${PIPESTATUS[0]}")
+    assert (done.returncode, done.stderr) == (0, "")
+    if Path("/dev/full").exists():
+        done = in_bash("retain list recipes > /dev/full")
+        assert (done.returncode, done.stderr) == (2, "retain: No space left on device\n")
+
+
+def test_a_terminal_that_lacks_signs(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"recipe": "r\\u00e4te", "seed": 0}')
+    done = in_bash(f"retain list runs --runs '{tmp_path}'", PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "r?te seed 0" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (MemoryError(), "there is too little memory; ask for less at once (MemoryError)"),
+        (RuntimeError("CUDA out of memory. Tried\nmore"), "at once (CUDA out of memory. Tried)"),
+        (PermissionError(13, "Permission denied", "/root/x"), "Permission denied: /root/x"),
+    ],
+)
+def test_what_the_machine_refuses(
+    error: Exception,
+    line: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(train_command, "run", fail)
+    assert main(["train", "tmaze/rate"]) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert line in told
+
+
+def test_other_errors_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("a slip of ours")
+
+    monkeypatch.setattr(train_command, "run", fail)
+    with pytest.raises(RuntimeError, match="a slip of ours"):
+        main(["train", "tmaze/rate"])

@@ -408,3 +408,17 @@ def test_no_torch_is_imported() -> None:
         check=True,
     )
     assert done.stdout.strip() == "False"
+
+
+def test_links_and_pipes_stay_what_they_are(tmp_path: Path) -> None:
+    real, link, pipe = tmp_path / "real.json", tmp_path / "link.json", tmp_path / "pipe"
+    link.symlink_to("real.json")
+    dump_json(link, 1)
+    assert link.is_symlink()
+    assert load_json(real) == 1
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    dump_json(pipe, 2)
+    assert os.read(reader, 10) == b"2\n"
+    os.close(reader)
+    assert pipe.is_fifo()

@@ -14,7 +14,7 @@ import pytest
 
 import retain
 from retain.collection import CollectConfig, collect
-from retain.core.errors import DatasetError
+from retain.core.errors import ConfigError, DatasetError
 from retain.data.store import dataset_info, open_dataset
 from retain.envs import make_vec
 from retain.recipes import recipe
@@ -88,3 +88,8 @@ def test_what_has_no_length_is_refused() -> None:
     config = CollectConfig(env_id="tests/Parts-v0", env_kwargs={"lists": True}, policy="random")
     with pytest.raises(DatasetError, match="observation space of tests/Parts-v0 is Sequence"):
         collect(config)
+
+
+def test_an_environment_is_given_by_its_id() -> None:
+    with pytest.raises(ConfigError, match="by its id, not by an object"):
+        retain.train("gymnasium/a2c", env=gym.make("CartPole-v1"))

@@ -248,3 +248,48 @@ def test_a_folder_of_result_files(tmp_path: Path) -> None:
     for seed in (2, 1):
         dump_json(tmp_path / "kept" / f"rate-seed{seed}.json", result(seed))
     assert seeds(load_results(tmp_path / "kept")) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"training": 3}, "training must be of type dict or null"),
+        ({"training": {"history": 3}}, "training.history must be of type list or null"),
+        ({"training": {"curriculum": [{"value": "x"}]}}, r"training.curriculum.0.value must be a"),
+        ({"training": {"curriculum": [{"value": None}]}}, r"training.curriculum.0.value must be"),
+        ({"evaluations": [{**ENTRY, "episodes": 0}]}, "evaluations.0.episodes must be at least 1"),
+        ({"evaluations": [{**ENTRY, "lengths": 3}]}, "evaluations.0.lengths must be of type list"),
+        ({"evaluations": [{**ENTRY, "lengths": ["x"]}]}, "evaluations.0.lengths must be a number"),
+        ({"evaluations": [{**ENTRY, "kwargs": []}]}, "evaluations.0.kwargs must be of type dict"),
+        ({"evaluations": [{**ENTRY, "parameter": 3}]}, "evaluations.0.parameter must be of type"),
+        ({"evaluations": [{**ENTRY, "seconds": "x"}]}, "evaluations.0.seconds must be a number"),
+        ({"evaluations": [{**ENTRY, "value": []}]}, "evaluations.0.value must be a number, a text"),
+    ],
+)
+def test_fields_of_other_types_are_named(
+    changes: dict[str, Any], told: str, tmp_path: Path
+) -> None:
+    dump_json(tmp_path / "results.json", result(**changes))
+    with pytest.raises(RunError, match=f"results.json: {told}"):
+        load_results(tmp_path)
+
+
+def test_fields_that_may_be_left_out(tmp_path: Path) -> None:
+    dump_json(tmp_path / "results.json", result(training=None))
+    assert load_results(tmp_path)[0]["training"] == {}
+
+
+def test_curves_of_odd_files_are_refused_or_drawn(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from retain.cli.main import main
+
+    file, out = tmp_path / "results.json", str(tmp_path / "curves.csv")
+    curves = ["plot", "curves", str(file), "--key", "eval/success", "--out", out]
+    dump_json(file, result(training={"history": ["x"]}))
+    assert main(curves) == 2
+    assert "training.history.0 is not a dict" in capsys.readouterr().err
+    history = [{"update": step, "mean": 0.5} for step in (1, 2)]
+    dump_json(file, result(training={"history": history}, config=None))
+    assert main([*curves, "--group", "model"]) == 0
+    assert ",rate," in Path(out).read_text()

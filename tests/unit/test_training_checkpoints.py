@@ -195,3 +195,18 @@ def test_random_state_is_put_back() -> None:
     first = torch.rand(3)
     checkpoints.restore_random_state(state)
     assert torch.equal(torch.rand(3), first)
+
+
+def test_other_folders_are_no_checkpoints(tmp_path: Path) -> None:
+    folder = tmp_path / "checkpoints"
+    for name in ("step-backup", "step-", "step-1-old"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / checkpoints.WEIGHTS).touch()
+    assert checkpoints.latest(tmp_path) is None
+    for step in (1, 2):
+        made = checkpoints.save(folder, step, module(), {})
+    checkpoints.prune(folder, keep=1)
+    assert checkpoints.latest(tmp_path) == made.resolve()
+    assert {path.name for path in folder.glob("step-*")} == {
+        "step-backup", "step-", "step-1-old", "step-000002",
+    }  # fmt: skip

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
 from rich.progress import (
@@ -19,17 +20,22 @@ from rich.progress import (
 )
 from rich.table import Table
 
-console = Console(highlight=False)
+if TYPE_CHECKING:
+    from retain.training.runs import Run
+
+# What is shown can hold any sign: names of runs and texts of recipes are no markup.
+_PLAIN: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False}
+console = Console(**_PLAIN)
 
 
 def say(text: str) -> None:
     """Prints text whose lines stay whole in files and job logs, for other programs to find."""
-    console.print(text, soft_wrap=True, markup=False)
+    console.print(text, soft_wrap=True)
 
 
 def show(table: Table) -> None:
     """Prints a table; in files and job logs it is as wide as what it says."""
-    wide = console if console.is_terminal else Console(highlight=False, width=10_000)
+    wide = console if console.is_terminal else Console(**_PLAIN, width=10_000)
     wide.print(table)
 
 
@@ -51,7 +57,7 @@ class TrainingDisplay:
         self._speed: float | None = None  # until two steps are known
         self._progress = Progress(
             SpinnerColumn(),
-            TextColumn("[bold]{task.description}"),
+            TextColumn("{task.description}", style="bold", markup=False),
             BarColumn(bar_width=10),
             TaskProgressColumn(),
             TextColumn("{task.fields[speed]}"),
@@ -98,7 +104,7 @@ class TrainingDisplay:
             self._last_line = now
             line = [f"{self.title}  {self.unit} {done:,}/{self.total:,}", text]
             if speed:
-                left = (self.total - done) / speed
+                left = max(self.total - done, 0) / speed  # the last steps may lead past the end
                 line += [f"{speed:,.1f} {self.unit}s/s", f"{left:.0f} s left"]
             say("  ".join(part for part in line if part))
 
@@ -124,17 +130,52 @@ def acting(parameter: str | None) -> Iterator[Callable[[Any, int, int], None] | 
         yield report
 
 
+def show_training(run: Run) -> None:
+    """Prints the evaluations of a trained run, and its best checkpoint where that did better."""
+    results = run.results()
+    if results["evaluations"]:
+        show(evaluation_table(run.name, results["evaluations"]))
+    elif run.config.environment is None:
+        say(
+            f"{run.name}: not evaluated, since it names no environment; see `retain evaluate --env`"
+        )
+    if line := _best_line(results["training"]):
+        say(line)
+
+
+def _best_line(training: dict[str, Any]) -> str:
+    """Names the best checkpoint, if it did better in training than the last evaluation there."""
+    history = training.get("history") or []
+    known = [entry for entry in history if entry["mean"] is not None]
+    if not known:
+        return ""
+    best = max(known, key=lambda entry: entry["mean"])  # of equals, the first
+    if best["mean"] <= _number(history[-1]["mean"]):
+        return ""
+    step = f"step {best['env_steps']:,}" if "env_steps" in best else f"update {best['update']:,}"
+    return f"best {best['mean']:.2f} at {step}: --checkpoint best"
+
+
 def evaluation_table(title: str, records: list[dict[str, Any]]) -> Table:
     """Returns a table of evaluations, one a row."""
     from retain.report.statistics import with_error
 
-    parameter = (records[0]["parameter"] or "environment").replace("_", " ")
+    header, labels = _labels(records)
     table = Table(title=title, title_justify="left", title_style="bold")
-    table.add_column(parameter, justify="right")
-    differing = _differing_options(records)
-    if differing:
+    table.add_column(header, justify="right")
+    options = _differing_options(records)
+    if any(options):
         table.add_column("options")
-    table.add_column(records[0]["metric"], justify="right")
+    # Of one setting there may be several checkpoints and episodes of several seeds.
+    others = {
+        "step": [str(record.get("step")) for record in records],
+        "first seed": [str((record.get("seeds") or [""])[0]) for record in records],
+    }
+    others = {name: texts for name, texts in others.items() if len(set(texts)) > 1}
+    for name in others:
+        table.add_column(name, justify="right")
+    metrics = _differ(records, "metric")
+    table.add_column("score" if metrics else records[0]["metric"], justify="right")
     # Where the return is success by another name, a second column would say the same.
     also_return = any(r.get("return_mean", r["mean"]) != r["mean"] for r in records)
     if also_return:
@@ -143,31 +184,60 @@ def evaluation_table(title: str, records: list[dict[str, Any]]) -> Table:
         table.add_column(name, justify="right")
     for column in table.columns:  # names of environments often differ at their ends alone
         column.overflow = "fold"
-    for record in records:
-        label = record["value"] if record["parameter"] else record["environment"]
-        steps = sum(record["lengths"])
+    for i, record in enumerate(records):
+        score = with_error(_number(record["mean"]), _number(record["stderr"]))
+        steps = sum(n or 0 for n in record.get("lengths") or [])
+        seconds = record.get("seconds")
         table.add_row(
-            str(label),
-            *([options_text(record["kwargs"], differing)] if differing else []),
-            with_error(record["mean"], record["stderr"]),
+            labels[i],
+            *([options[i]] if any(options) else []),
+            *(texts[i] for texts in others.values()),
+            f"{record['metric']} {score}" if metrics else score,
             *([_mean_return(record)] if also_return else []),
-            f"{steps / record['episodes']:.0f}",
+            f"{steps / record['episodes']:.0f}" if steps else "",
             str(record["episodes"]),
-            f"{steps / record['seconds']:,.0f}",
+            f"{steps / seconds:,.0f}" if steps and seconds else "",
         )
     return table
 
 
+def _differ(records: list[dict[str, Any]], name: str) -> bool:
+    return any(record.get(name) != records[0].get(name) for record in records)
+
+
+def _labels(records: list[dict[str, Any]]) -> tuple[str, list[str]]:
+    """What the first column is called, and what it says of each record."""
+    parameters = [(record.get("parameter") or "").replace("_", " ") for record in records]
+    several, places = len(set(parameters)) > 1, _differ(records, "environment")
+    labels = []
+    for record, parameter in zip(records, parameters, strict=True):
+        parts = [record["environment"]] if places or not parameter else []
+        if parameter:
+            parts += [parameter] if several else []
+            parts.append(str(record.get("value")))
+        labels.append(" ".join(parts))
+    return ("setting" if several else parameters[0] or "environment"), labels
+
+
 def _differing_options(records: list[dict[str, Any]]) -> list[str]:
-    """The environment's options that tell evaluations apart, beside the one with a column."""
-    varied = {record["parameter"] for record in records}
-    names = {name: None for record in records for name in record["kwargs"]}
-    return [
-        name
-        for name in names
-        if name not in varied
-        and any(r["kwargs"].get(name) != records[0]["kwargs"].get(name) for r in records)
-    ]
+    """Says of each record what else tells it apart: options, best actions, what was asked for."""
+    kwargs = [record.get("kwargs") or {} for record in records]
+    names = list({name: None for given in kwargs for name in given})
+    differing = [n for n in names if any(k.get(n) != kwargs[0].get(n) for k in kwargs)]
+    greedy = _differ(records, "greedy")
+    texts = []
+    for record, given in zip(records, kwargs, strict=True):
+        parts = [options_text(given, [n for n in differing if n != record.get("parameter")])]
+        parts += ["greedy"] if greedy and record.get("greedy") else []
+        asked = record.get("target_return")
+        parts += [] if asked is None else [f"asked for {asked:g}"]
+        texts.append("  ".join(filter(None, parts)))
+    return texts
+
+
+def _number(value: float | None) -> float:
+    """Returns a number of a results file, where null stands for one that is not finite."""
+    return math.nan if value is None else value
 
 
 def options_text(kwargs: dict[str, Any], names: Iterable[str]) -> str:
@@ -180,4 +250,4 @@ def _mean_return(record: dict[str, Any]) -> str:
 
     if "return_mean" not in record:  # older records have the returns alone
         return ""
-    return with_error(record["return_mean"], record["return_stderr"])
+    return with_error(_number(record["return_mean"]), _number(record.get("return_stderr")))

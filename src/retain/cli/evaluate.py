@@ -8,7 +8,7 @@ from typing import Any
 
 import tyro
 
-from retain.cli.options import environment_options, parse
+from retain.cli.options import environment_options, help_last, parse
 from retain.core.errors import ConfigError, RetainError
 
 USAGE = """\
@@ -21,6 +21,7 @@ such as --corridor-lengths 90 900 9600."""
 
 def run(arguments: list[str]) -> None:
     """Runs the command."""
+    arguments = help_last(arguments)
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE)
         return

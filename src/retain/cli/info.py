@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from retain.cli.options import nearest, parse
 from retain.core.errors import ConfigError, RetainError
@@ -78,7 +78,7 @@ def run(arguments: list[str]) -> None:
     known = [*list_datasets(), *RECIPES.names(), *MODELS.names(), *AGENTS.names(), *ours]
     raise RetainError(
         f"unknown run folder, dataset, recipe, model, agent or environment '{name}'; "
-        f"{nearest(name, known) or f'`retain list` lists what there is; {IMPORT_YOURS}'}"
+        f"{nearest(name, known) or '`retain list` lists what there is'}; {IMPORT_YOURS}"
     )
 
 
@@ -168,7 +168,7 @@ def _show_part(part: Any, name: str, above: str) -> None:
     table.add_column(no_wrap=True, style="cyan")
     table.add_column(overflow="fold")
     for flag, text in _fields(part.Config, above):
-        table.add_row(f"  {flag}", escape(text))
+        table.add_row(f"  {flag}", text)
     console.print(table)
 
 
@@ -207,8 +207,7 @@ def _say_document(doc: str | None, name: str = "") -> None:
 
     before = f"{name}: " if name else ""
     text = reflow(before + (doc or ""), console.width)
-    bold = f"[bold]{escape(name)}[/bold]"
-    console.print(bold + escape(text.removeprefix(name)), soft_wrap=True)
+    console.print(Text.assemble((name, "bold"), text.removeprefix(name)), soft_wrap=True)
 
 
 def reflow(doc: str, width: int) -> str:

@@ -114,7 +114,7 @@ def run(arguments: list[str]) -> None:
     show(_table(trained.name, record))
     for line in _notes(record):
         console.print(line)
-    console.print(f"[bold]{record['verdict']}[/bold]")
+    console.print(record["verdict"], style="bold")
     if options.certify:
         _certify(options, trained, folder)
     say(f"written: {folder}: inspection.json, inspection.npz, {_list(record['figures'])}")
@@ -140,7 +140,7 @@ def _certify(options: Options, trained: Run, folder: Path) -> None:
     add(folder, "certificate", certificate.to_json())
     console.print()
     for line in certificate.lines():
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
     console.print()
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
 from retain.cli.options import parse
+from retain.core.errors import RunError
 
 What = Literal["all", "recipes", "models", "agents", "environments", "datasets", "runs"]
 
@@ -27,7 +29,11 @@ class Options:
 def run(arguments: list[str]) -> None:
     """Runs the command."""
     options = parse(Options, arguments, prog="retain list")
+    asked = options.what == "runs" or options.runs != Path("runs")
+    if asked and not options.runs.is_dir():
+        raise RunError(f"folder {options.runs} does not exist; give that of the runs as --runs")
     from rich.table import Table
+    from rich.text import Text
 
     from retain.cli.display import console
 
@@ -35,7 +41,7 @@ def run(arguments: list[str]) -> None:
         if options.what not in ("all", kind):
             continue
         if options.what == "all":
-            console.print(f"[bold]{kind}[/bold]")
+            console.print(kind, style="bold")
         entries = _entries(kind, options.runs)
         if kind in ("recipes", "models", "agents"):
             table = Table.grid(padding=(0, 2))  # texts wrap within their column
@@ -46,8 +52,10 @@ def run(arguments: list[str]) -> None:
             console.print(table)
             continue
         for name, text in entries:  # for other programs to read, so a line each
-            line = f"  {name:<28} [dim]{text}[/dim]" if text else f"  {name}"
+            line = Text.assemble(f"  {name:<28} ", (text, "dim")) if text else f"  {name}"
             console.print(line, soft_wrap=True)
+        if options.what == kind == "runs" and not entries:  # other programs read no run's name here
+            print(f"retain: there are no runs in {options.runs}", file=sys.stderr)
 
 
 def _entries(kind: str, runs: Path) -> list[tuple[str, str]]:
@@ -76,7 +84,6 @@ def _entries(kind: str, runs: Path) -> list[tuple[str, str]]:
 
         return [(id, "") for id in list_datasets()]
     from retain.core.config import load_json
-    from retain.core.errors import RunError
 
     found = []
     for path in sorted(runs.glob("**/config.json")):

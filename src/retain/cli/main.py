@@ -5,12 +5,13 @@ Nothing heavy is imported before the command is known, so that help comes at onc
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
 from collections.abc import Sequence
 
-from retain.core.errors import RetainError, UnknownNameError
+from retain.core.errors import RetainError, UnknownNameError, first_line
 
 #: Command -> what it does; each is a module of this package with a function ``run(arguments)``.
 COMMANDS = {
@@ -53,22 +54,74 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0, 2 for input that cannot be used, 130 when interrupted.
     """
-    typed = list(sys.argv[1:] if arguments is None else arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
     if arguments is None:
         _find_modules_here()
+        if hasattr(sys.stdout, "reconfigure"):  # a sign that the terminal lacks is no error
+            sys.stdout.reconfigure(errors="replace")
     try:
-        return _dispatch(typed)
+        try:
+            plugins, words = _split_plugins(words)
+            return _dispatch(plugins, words)
+        finally:
+            if sys.stdout is not None:  # what cannot be written is found now, not at the very end
+                sys.stdout.flush()
     except RetainError as error:
-        print(f"retain: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        trains = typed[:1] in (["train"], ["resume"])
-        hint = "; a run with a folder goes on by `retain resume FOLDER`" if trains else ""
-        print(f"retain: interrupted{hint}", file=sys.stderr)
+        return _refuse(str(error))
+    except KeyboardInterrupt as interrupt:
+        print(f"retain: interrupted{_way_on(words, interrupt)}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output has gone, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 0
+    except SystemExit as ended:
+        if not isinstance(ended.__context__, BrokenPipeError):
+            raise
+        return 0  # the same, as rich tells it
+    except OSError as error:
+        if not _can_write():
+            _drop_output()
+        files = ", ".join(str(f) for f in (error.filename, error.filename2) if f is not None)
+        return _refuse(f"{error.strerror or first_line(error)}{f': {files}' if files else ''}")
+    except (MemoryError, RuntimeError) as error:
+        if not _lacks_memory(error):
+            raise
+        return _refuse(f"there is too little memory; ask for less at once ({first_line(error)})")
+
+
+def _refuse(why: str) -> int:
+    """Prints one line on what cannot be used, and returns the exit status."""
+    print(f"retain: {' '.join(why.split())}", file=sys.stderr)
+    return 2
+
+
+def _lacks_memory(error: Exception) -> bool:
+    """Whether an error is a failed allocation; torch has no kind of its own for that on a CPU."""
+    words = ("out of memory", "not enough memory", "allocate memory", "tried to allocate")
+    return isinstance(error, MemoryError) or any(w in str(error).lower() for w in words)
+
+
+def _can_write() -> bool:
+    try:
+        sys.stdout.flush()
+    except OSError:
+        return False
+    return True
+
+
+def _drop_output() -> None:
+    """Sends what is still to be written nowhere, so that Python does not complain as it ends."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _way_on(words: list[str], interrupt: KeyboardInterrupt) -> str:
+    """How an interrupted run goes on; commands that train raise the interrupt with its folder."""
+    if words[:1] not in (["train"], ["resume"]):
+        return ""
+    if interrupt.args:
+        return f"; go on by `retain resume {interrupt.args[0]}`"
+    return "; a run with a folder goes on by `retain resume FOLDER`"
 
 
 def _find_modules_here() -> None:
@@ -81,25 +134,28 @@ def _find_modules_here() -> None:
         sys.path.append("")
 
 
-def _import_plugins(typed: list[str]) -> list[str]:
-    """Imports what every `--plugin` names, and returns the other words."""
+def _split_plugins(typed: list[str]) -> tuple[list[str], list[str]]:
+    """Returns what every `--plugin` names, and the other words."""
+    names: list[str] = []
     rest: list[str] = []
     words = iter(typed)
     for word in words:
-        if word != "--plugin":
+        flag, sign, name = word.partition("=")
+        if flag != "--plugin":
             rest.append(word)
             continue
+        name = name if sign else next(words, "")
+        if not name:
+            raise RetainError("--plugin needs a Python file or a module name")
+        names.append(name)
+    return names, rest
+
+
+def _dispatch(plugins: list[str], typed: list[str]) -> int:
+    for name in plugins:
         from retain.core.plugins import import_plugin
 
-        name = next(words, None)
-        if name is None:
-            raise RetainError("--plugin needs a Python file or a module name")
         import_plugin(name)
-    return rest
-
-
-def _dispatch(typed: list[str]) -> int:
-    typed = _import_plugins(typed)
     if not typed or typed[0] in ("-h", "--help", "help"):
         width = max(map(len, COMMANDS))
         print(HELP.format(commands="\n".join(f"  {c:<{width}}  {t}" for c, t in COMMANDS.items())))

@@ -61,6 +61,12 @@ def parse(
     return found
 
 
+def help_last(arguments: list[str]) -> list[str]:
+    """Puts a leading `--help` behind the name that it is about."""
+    leading = 1 if arguments[:1] in (["-h"], ["--help"]) else 0
+    return [*arguments[leading:], *arguments[:leading]]
+
+
 def field_flags(config: Any, above: str = "") -> Iterator[str]:
     """Yields the flags of a dataclass's fields, and of the dataclasses within an instance."""
     for field in dataclasses.fields(config):

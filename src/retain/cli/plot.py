@@ -96,6 +96,9 @@ def run(arguments: list[str]) -> None:
     options = parse(Options, arguments, prog="retain plot")
     if not options.files:
         raise ConfigError("name run folders or results files to draw from")
+    for text in options.files:
+        if any("**" in part and part != "**" for part in Path(text).parts):
+            raise ConfigError(f"pattern {text}: ** must stand alone between slashes; use * here")
     from retain.cli.display import say
 
     if options.kind in ("table", "csv"):
@@ -104,7 +107,8 @@ def run(arguments: list[str]) -> None:
             print(text)
             return
         write_whole(options.out, text + "\n")
-        say(f"written: {options.out}")
+        if not str(options.out).startswith("/dev/"):  # the line would go among the text
+            say(f"written: {options.out}")
         return
     say(f"written: {draw(options)}")
 
@@ -209,8 +213,10 @@ def _groups(
         for path in found:
             whole = load_json(path if path.is_file() else path / "config.json")
             whole = whole if isinstance(whole, dict) else {}
-            config = whole.get("config", whole)
-            model = config.get("model")
-            name = config.get("recipe") if group == "recipe" else model and model.get("name")
-            groups.setdefault(name or path.name, []).append(path)
+            config = whole.get("config")
+            config = config if isinstance(config, dict) else whole
+            model = config.get("model")  # of a results file without a configuration, its name
+            model = model.get("name") if isinstance(model, dict) else model
+            name = config.get("recipe") if group == "recipe" else model
+            groups.setdefault(str(name or path.name), []).append(path)
     return groups

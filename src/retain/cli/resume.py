@@ -30,14 +30,13 @@ def run(arguments: list[str]) -> None:
         config=(tyro.conf.PositionalRequiredArgs, tyro.conf.FlagCreatePairsOff),
     )
     from retain import api
-    from retain.cli.display import TrainingDisplay, evaluation_table, show
+    from retain.cli.display import TrainingDisplay, show_training
+    from retain.cli.train import interruptible
     from retain.training.runs import Run
 
     stopped = Run(options.run)
-    with TrainingDisplay(
-        stopped.config.recipe, stopped.config.train.total, stopped.config.train.unit
-    ) as display:
+    config = stopped.config
+    display = TrainingDisplay(config.recipe, config.train.total, config.train.unit)
+    with display, interruptible(stopped.folder):
         api.resume(stopped, report=display, final_evaluation=not options.no_evaluation)
-    results = stopped.results()
-    if results["evaluations"]:
-        show(evaluation_table(stopped.name, results["evaluations"]))
+    show_training(stopped)

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import inspect
 import re
 import typing
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from retain.cli.entries import with_new_entries
-from retain.cli.options import environment_options, field_flags, unknown_options, with_help
+from retain.cli.options import (
+    environment_options,
+    field_flags,
+    help_last,
+    unknown_options,
+    with_help,
+)
 from retain.cli.options import parse as read
 from retain.core.errors import ConfigError, RetainError
 from retain.recipes import ARGUMENTS, RECIPES, recipe
@@ -26,6 +34,7 @@ recipes:
 
 def run(arguments: list[str]) -> None:
     """Runs the command."""
+    arguments = help_last(arguments)
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE.format(recipes="\n".join(f"  {name}" for name in RECIPES.names())))
         return
@@ -35,21 +44,33 @@ def run(arguments: list[str]) -> None:
     options, config = parse(name, rest)
 
     from retain import api
-    from retain.cli.display import TrainingDisplay, evaluation_table, say, show
+    from retain.cli.display import TrainingDisplay, say, show_training
+    from retain.training.runs import default_name
 
-    folder = api.RUNS if options.runs is None else options.runs
-    with TrainingDisplay(config.recipe, config.train.total, config.train.unit) as display:
+    runs = api.RUNS if options.runs is None else options.runs
+    folder = runs / (options.name or default_name(config))
+    display = TrainingDisplay(config.recipe, config.train.total, config.train.unit)
+    with display, interruptible(folder):
         trained = api.train(
             config,
             name=options.name,
-            runs=folder,
+            runs=runs,
             report=display,
             final_evaluation=not options.no_evaluation,
         )
-    results = trained.results()
-    if results["evaluations"]:
-        show(evaluation_table(trained.name, results["evaluations"]))
+    show_training(trained)
     say(f"run folder: {trained.folder}")
+
+
+@contextlib.contextmanager
+def interruptible(folder: Path) -> Iterator[None]:
+    """Lets an interrupt say which run it stopped, if there is one yet to go on with."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if (folder / "config.json").exists():
+            raise KeyboardInterrupt(folder) from None
+        raise
 
 
 def parse(name: str, arguments: list[str]) -> tuple[Any, Any]:

@@ -335,23 +335,32 @@ def write_whole(path: str | Path, text: str) -> None:
     """Writes a text file whole or not at all, so that nobody ever reads half of it.
 
     Args:
-        path: The file; its folder is made if it is missing.
+        path: The file; its folder is made if it is missing. Where it is a link, the file that it
+            leads to is written; a pipe or a device gets the text as it comes.
         text: The new content; written as UTF-8 and without a change of line ends.
 
     Raises:
         RunError: If the file cannot be written; an older one is left as it was.
     """
     path = Path(path)
-    # One name per writer, so that two processes never write into one temporary file.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{next(_temporary_numbers)}.tmp")
+    target = Path(os.path.realpath(path))  # a link stays a link
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        # /dev/stdout may lead to a regular file that the shell is writing.
+        streams = ("/dev/std", "/dev/fd/", "/proc/")
+        if str(path).startswith(streams) or (path.exists() and not path.is_file()):
+            with path.open("a", encoding="utf-8", newline="") as file:
+                file.write(text)
+            return
+        # One name per writer, so that two processes never write into one temporary file.
+        number = f"{os.getpid()}-{next(_temporary_numbers)}"
+        temporary = target.with_name(f".{target.name}.{number}.tmp")
+        target.parent.mkdir(parents=True, exist_ok=True)
         try:
             with temporary.open("w", encoding="utf-8", newline="") as file:
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
-            temporary.replace(path)
+            temporary.replace(target)
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:

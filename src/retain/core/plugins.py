@@ -7,7 +7,7 @@ import importlib.util
 import sys
 from pathlib import Path
 
-from retain.core.errors import ConfigError
+from retain.core.errors import ConfigError, RetainError, first_line
 
 _imported: list[str] = []
 
@@ -24,7 +24,7 @@ def import_plugin(name: str) -> None:
         name: Path of a ``.py`` file, or a dotted module name.
 
     Raises:
-        ConfigError: If there is no such file or module.
+        ConfigError: If there is no such file or module, or it fails.
     """
     path = Path(name)
     if path.suffix == ".py":
@@ -35,11 +35,28 @@ def import_plugin(name: str) -> None:
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules.setdefault(path.stem, module)
-        spec.loader.exec_module(module)
+        try:
+            spec.loader.exec_module(module)
+        except (Exception, SystemExit) as error:  # it can fail in any way
+            if sys.modules.get(path.stem) is module:
+                del sys.modules[path.stem]
+            raise _failed(name, error, f"python {name}") from error
         _imported.append(str(path.resolve()))
         return
     try:
         importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        raise ConfigError(f"plugin {name} cannot be imported: {error}") from None
+    except (Exception, SystemExit) as error:
+        raise _failed(name, error, f"python -c 'import {name}'") from error
     _imported.append(name)
+
+
+def _failed(name: str, error: BaseException, command: str) -> ConfigError:
+    """Returns the error of a plugin that fails; the command shows its traceback."""
+    if isinstance(error, ModuleNotFoundError) and error.name == name.partition(".")[0]:
+        return ConfigError(f"plugin {name} cannot be imported: {error}")
+    if isinstance(error, RetainError):
+        return ConfigError(f"plugin {name}: {error}")
+    if isinstance(error, SystemExit):
+        return ConfigError(f"plugin {name} ends the program (exit status {error.code})")
+    what = f"{type(error).__name__}: {first_line(error)}"
+    return ConfigError(f"plugin {name} fails with {what}; `{command}` shows where")

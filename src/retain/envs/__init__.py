@@ -7,9 +7,11 @@ Nothing here imports torch.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import importlib
 import inspect
+from collections.abc import Iterator
 from typing import Any
 
 import gymnasium as gym
@@ -17,8 +19,8 @@ from gymnasium.envs.registration import EnvSpec, load_env_creator
 from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AutoresetMode
 
-from retain.core.errors import ConfigError, UnknownNameError
-from retain.core.registry import load_plugins
+from retain.core.errors import ConfigError, UnknownNameError, first_line
+from retain.core.registry import IMPORT_YOURS, load_plugins
 from retain.envs import associative_recall as _associative_recall  # these register their experts
 from retain.envs import credit_tmaze as _credit_tmaze
 from retain.envs import key_to_door as _key_to_door
@@ -72,8 +74,13 @@ def find_spec(id: str) -> EnvSpec:
 
     Raises:
         UnknownNameError: If there is none; the message has the nearest ids.
-        ConfigError: If the module cannot be imported.
+        ConfigError: If the module cannot be imported, or the id is no text.
     """
+    if not isinstance(id, str):
+        raise ConfigError(
+            f"an environment is given by its id, not by an object ({type(id).__name__}); register "
+            "it by gymnasium.register(id, entry_point=...) and give that id"
+        )
     module, _, name = id.rpartition(":")
     if module:
         try:
@@ -83,7 +90,7 @@ def find_spec(id: str) -> EnvSpec:
     if name not in gym.registry:
         load_plugins()
     if name not in gym.registry:
-        raise UnknownNameError("environment", name, gym.registry)
+        raise UnknownNameError("environment", name, gym.registry, IMPORT_YOURS)
     return gym.registry[name]
 
 
@@ -104,16 +111,15 @@ def make(id: str, **kwargs: Any) -> gym.Env[Any, Any]:
         ConfigError: If an option is unknown or unusable.
     """
     spec = copy.deepcopy(find_spec(id))
-    known = _parameters(spec.entry_point)
+    with _told_what_is_missing(spec.id):
+        known = _parameters(spec.entry_point)
     _check_options(spec.id, kwargs, known, {"render_mode", "max_episode_steps"})
     outer: dict[str, Any] = {}
     if known is not None and "max_episode_steps" not in known and "max_episode_steps" in kwargs:
         outer["max_episode_steps"] = kwargs.pop("max_episode_steps")
     spec.kwargs |= kwargs
-    try:
+    with _told_what_is_missing(spec.id):
         env = gym.make(spec, **outer)
-    except gym.error.DependencyNotInstalled as error:
-        raise ConfigError(f"{spec.id} cannot be made: {error}") from None
     if _to_flatten(env.observation_space):
         from gymnasium.wrappers import FlattenObservation  # slow to import
 
@@ -151,23 +157,39 @@ def make_vec(
     spec = find_spec(id)
     mode = as_autoreset_mode(autoreset_mode)
     if spec.vector_entry_point is not None:
-        known = _parameters(spec.vector_entry_point)
-        rows = getattr(_creator(spec.vector_entry_point), "independent_rows", False)
+        with _told_what_is_missing(spec.id):
+            known = _parameters(spec.vector_entry_point)
+            rows = getattr(_creator(spec.vector_entry_point), "independent_rows", False)
         takes_mode = known is not None and "autoreset_mode" in known
         takes_kwargs = known is None or set(kwargs) <= known
         usual = mode is AutoresetMode.NEXT_STEP
         if (rows or not independent_rows) and (takes_mode or usual) and takes_kwargs:
             if takes_mode:
                 kwargs = {**kwargs, "autoreset_mode": mode}
-            envs = gym.make_vec(
-                spec.id, num_envs=num_envs, vectorization_mode="vector_entry_point", **kwargs
-            )
+            with _told_what_is_missing(spec.id):
+                envs = gym.make_vec(
+                    spec.id, num_envs=num_envs, vectorization_mode="vector_entry_point", **kwargs
+                )
             if not _to_flatten(envs.single_observation_space):
                 return envs
             envs.close()
     return gym.vector.SyncVectorEnv(
         [lambda: make(spec.id, **kwargs) for _ in range(num_envs)], autoreset_mode=mode
     )
+
+
+@contextlib.contextmanager
+def _told_what_is_missing(id: str) -> Iterator[None]:
+    """Turns a package that an environment needs and that is not installed into one line."""
+    try:
+        yield
+    except (ImportError, gym.error.DependencyNotInstalled) as error:
+        # Gymnasium's own errors say how to install it; of others the module alone is known.
+        module = error.name if isinstance(error, ModuleNotFoundError) else None
+        hint = f"; install the package that has it, such as by `pip install {module}`"
+        raise ConfigError(
+            f"{id} cannot be made: {first_line(error)}{hint if module else ''}"
+        ) from None
 
 
 def _to_flatten(space: gym.Space[Any]) -> bool:

@@ -216,6 +216,22 @@ def legend(figure: Figure, axes: Axes, note: str = "") -> None:
     box.get_title().set_color(GREY)
 
 
+def _plain_where_broken(figure: Figure) -> None:
+    """Draws a text as it stands where its dollar signs enclose what is no formula."""
+    from matplotlib.mathtext import MathTextParser
+    from matplotlib.text import Text
+
+    parser = MathTextParser("path")
+    for text in figure.findobj(Text):
+        assert isinstance(text, Text)
+        try:
+            for line in text.get_text().splitlines():
+                if "$" in line:
+                    parser.parse(line)
+        except ValueError:
+            text.set_parse_math(False)
+
+
 def save(path: str | Path, draw: Callable[[Figure], None], size: tuple[float, float]) -> Path:
     """Makes a figure, lets `draw` fill it, and writes it.
 
@@ -239,6 +255,7 @@ def save(path: str | Path, draw: Callable[[Figure], None], size: tuple[float, fl
         if path.suffix.lstrip(".").lower() not in known:
             raise ConfigError(f"a plot cannot be written as '{path.name}'; use .png, .pdf or .svg")
         draw(figure)
+        _plain_where_broken(figure)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             figure.savefig(path, dpi=DPI, facecolor="white")

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from retain.core.config import load_json
 from retain.core.errors import ConfigError, RunError
+from retain.report.results import check_result
 
 Axis: TypeAlias = Literal["step", "updates", "env_steps", "episodes"]
 Band: TypeAlias = Literal["confidence", "standard_error", "none"]
@@ -89,6 +90,8 @@ def _history(path: Path) -> list[dict[str, Any]]:
     found = load_json(path)
     if not isinstance(found, dict):
         return []
+    if "format" in found:  # files of other kinds may have evaluations too
+        check_result(found, path)
     # What the mean is of is said by the evaluation at the end: success, or the return.
     metric = next((e.get("metric") for e in found.get("evaluations", [])), None) or "mean"
     records = []

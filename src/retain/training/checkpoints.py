@@ -9,6 +9,7 @@ checkpoints/best -> step-000400             the best by evaluation
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any, NoReturn
@@ -105,8 +106,8 @@ def prune(folder: Path, keep: int) -> None:
     for path in folder.glob(".step-*.tmp"):
         shutil.rmtree(path, ignore_errors=True)
     named = {link.resolve() for link in folder.iterdir() if link.is_symlink()}
-    steps = [path for path in folder.glob("step-*") if not path.is_symlink()]
-    for path in sorted(steps, key=step_of)[:-keep]:
+    steps = [path for path in _steps(folder) if not path.is_symlink()]
+    for path in steps[:-keep]:
         if path.resolve() not in named:
             shutil.rmtree(path)
         elif path.resolve() != (folder / "last").resolve():
@@ -116,6 +117,12 @@ def prune(folder: Path, keep: int) -> None:
 def step_of(checkpoint: Path) -> int:
     """Returns the number of optimiser steps that a checkpoint's folder is named after."""
     return int(checkpoint.name.removeprefix("step-"))
+
+
+def _steps(folder: Path) -> list[Path]:
+    """The checkpoints in a folder by their steps; `step-backup` and the like are the user's own."""
+    found = [path for path in folder.glob("step-*") if re.fullmatch(r"step-[0-9]+", path.name)]
+    return sorted(found, key=step_of)
 
 
 def find(run: Path, which: str = "last") -> Path:
@@ -129,11 +136,11 @@ def find(run: Path, which: str = "last") -> Path:
         RunError: If there is no such checkpoint.
     """
     folder = run / "checkpoints"
-    whole = sorted(path for path in folder.glob("step-*") if (path / WEIGHTS).exists())
+    whole = [path for path in _steps(folder) if (path / WEIGHTS).exists()]
     path = (folder / which).resolve()
     if which == "last" and whole and not (folder / which).is_symlink():
         # The run was killed after its first checkpoint and before the link to it.
-        path = max(whole, key=step_of).resolve()
+        path = whole[-1].resolve()
     if path not in [checkpoint.resolve() for checkpoint in whole]:
         known = ", ".join(checkpoint.name for checkpoint in whole)
         hint = f"it has {known}" if known else "it has none; train it first"
@@ -147,7 +154,7 @@ def latest(run: Path) -> Path | None:
     Raises:
         RunError: If it is not whole.
     """
-    return find(run) if any((run / "checkpoints").glob("step-*")) else None
+    return find(run) if _steps(run / "checkpoints") else None
 
 
 def load_weights(module: nn.Module, checkpoint: Path) -> None:

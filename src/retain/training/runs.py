@@ -54,9 +54,7 @@ class Run:
             raise RunError(f"run folder {self.folder} does not exist; {hint}")
         for name in ("config.json", "spaces.json"):
             if not (self.folder / name).exists():
-                raise RunError(
-                    f"{self.folder} is not a whole run: it has no {name}; delete it and train anew"
-                )
+                raise RunError(_no_run(self.folder, name))
         self.config: AnyRunConfig = config_from_dict(load_json(self.folder / "config.json"))
 
     @property
@@ -134,6 +132,8 @@ class Run:
             RunError: If the checkpoint is missing, damaged, or not of this model.
             ConfigError: If there is no such device, or the policy is not asked for a return.
         """
+        if device.partition(":")[0] == "meta":
+            raise ConfigError(f"device '{device}' holds no numbers; give cpu or cuda")
         policy = self.policy()
         checkpoints.load_weights(policy, checkpoints.find(self.folder, checkpoint))
         if greedy:
@@ -222,6 +222,28 @@ class Run:
             results["training"] = training
         dump_json(self.folder / "results.json", results)
         return results
+
+
+def _no_run(folder: Path, missing: str) -> str:
+    """Says what a folder without a file of a run is; only what is left of a run may be deleted."""
+    for above in [*folder.parents, *folder.absolute().parents]:
+        if (above / "config.json").exists() and (above / "spaces.json").exists():
+            name = folder.absolute().name
+            which = f" and --checkpoint {name}" if (folder / checkpoints.WEIGHTS).exists() else ""
+            return f"{folder} is inside a run; give the run's folder, {above},{which}".rstrip(",")
+    # Not deeper: it may be a folder that holds everything.
+    runs = sorted(
+        str(file.parent)
+        for pattern in ("*/config.json", "*/*/config.json")
+        for file in folder.glob(pattern)
+        if (file.parent / "spaces.json").exists()
+    )
+    if runs:
+        more = f" and {len(runs) - 10} more" if len(runs) > 10 else ""
+        return f"{folder} is not a run but holds runs; give one: {', '.join(runs[:10])}{more}"
+    if any((folder / name).exists() for name in ("config.json", "spaces.json", "checkpoints")):
+        return f"{folder} is not a whole run: it has no {missing}; delete it and train anew"
+    return f"{folder} is not a run's folder: it has no {missing}; `retain list runs` lists the runs"
 
 
 def check_free(folder: Path) -> None:
