@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -184,6 +185,7 @@ def test_a_best_checkpoint_that_did_better_is_named(
 ) -> None:
     class Trained:
         name = "run"
+        config = SimpleNamespace(environment="somewhere")
 
         def results(self) -> dict[str, Any]:
             history = [{"env_steps": 81_001 + i, "mean": mean} for i, mean in enumerate(means)]

@@ -142,6 +142,7 @@ class _Trainer:
         if checkpoint is not None:  # the optimiser's averages go to where the weights are now
             self._restore(checkpoint)
         self.growth = self._growth()
+        self.interrupts = Interrupts()
         self.logger = Loggers([])
         if rank == 0:
             plain = config_to_dict(config)
@@ -157,13 +158,14 @@ class _Trainer:
 
     def train(self) -> dict[str, Any]:
         try:
-            with Interrupts() if self.fabric.world_size == 1 else nullcontext() as interrupts:
-                self._train(interrupts)
+            # Several devices would not hear of it at the same update.
+            with self.interrupts if self.fabric.world_size == 1 else nullcontext():
+                self._train()
         finally:
             self.logger.close()
         return self._summary()
 
-    def _train(self, interrupts: Interrupts | None) -> None:
+    def _train(self) -> None:
         settings, progress = self.settings, self.progress
         began = time.perf_counter() - progress.seconds
         last_log, last_time = progress.update, time.perf_counter()
@@ -183,11 +185,9 @@ class _Trainer:
                 self._evaluate()
                 last_time += time.perf_counter() - paused  # it is no part of the updates' speed
                 progress.seconds = time.perf_counter() - began
-            # Several devices would not hear of it at the same update.
-            stop = interrupts is not None and interrupts.asked
-            if self._due(before, settings.checkpoint_every) or stop:
+            if self._due(before, settings.checkpoint_every) or self.interrupts.asked:
                 self._save()
-            if stop:
+            if self.interrupts.asked:
                 raise KeyboardInterrupt
         self._save()
 

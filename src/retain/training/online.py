@@ -122,6 +122,7 @@ class _Trainer:
         first = self.settings.curriculum_from
         whole = 0 if first is None else config.grown
         self.growth = Growth(first, whole, self.settings.curriculum_score, self.progress.mastered)
+        self.interrupts = Interrupts()
         self.collector = Collector(self.agent, config.training_environment, config.seed)
         plain = config_to_dict(config)
         self.logger = open_loggers(run.folder, self.settings, plain, self.progress.env_steps)
@@ -130,14 +131,14 @@ class _Trainer:
 
     def train(self) -> dict[str, Any]:
         try:
-            with Interrupts() as interrupts:
-                self._train(interrupts)
+            with self.interrupts:
+                self._train()
         finally:
             self.logger.close()
             self.collector.close()
         return self._summary()
 
-    def _train(self, interrupts: Interrupts) -> None:
+    def _train(self) -> None:
         settings, progress = self.settings, self.progress
         began = time.perf_counter() - progress.seconds
         self.averages.start_clock()
@@ -158,9 +159,9 @@ class _Trainer:
                 progress.seconds = time.perf_counter() - began
                 if best:  # with the seconds that the evaluation took
                     self._save(best=True)
-            if self._due(before, settings.checkpoint_every) or interrupts.asked:
+            if self._due(before, settings.checkpoint_every) or self.interrupts.asked:
                 self._save()
-            if interrupts.asked:
+            if self.interrupts.asked:
                 raise KeyboardInterrupt
         if self.replay is not None and progress.updates == 0:
             raise TrainingError(
