@@ -23,6 +23,9 @@ def run(arguments: list[str]) -> int:
     options = parse(Options, arguments, prog="retain check")
     from retain.cli.display import say
     from retain.contract import LAWS, broken_laws
+    from retain.models import MODELS
+
+    MODELS.get(options.model)  # an unknown one is told before anything is said
 
     def report(law: str, what: str | None) -> None:
         say(f"  {law:<22}{'holds' if what is None else f'BROKEN: {what}'}")
