@@ -87,6 +87,7 @@ def train(
 def resume(
     run: Run | str | Path,
     *,
+    until: int | None = None,
     report: offline.Report | None = None,
     final_evaluation: bool = True,
 ) -> Run:
@@ -94,10 +95,20 @@ def resume(
 
     Args:
         run: The run, or its folder.
+        until: Where training ends from now on, further than the run was told to go: updates
+            offline, and online steps of the environment or episodes, as the run counts. What goes
+            by shares of the training (learning rate, exploration, cost of the memory) is then that
+            of the longer one. None: where the run was told to end.
         report: As for `train`.
         final_evaluation: As for `train`.
+
+    Raises:
+        ConfigError: If `until` is not further than the run was told to go.
+        RunError: If the run cannot be gone on with.
     """
     run = _as_run(run)
+    if until is not None:
+        run.prolong(until)
     config = run.config
     dataset = None if isinstance(config, OnlineRunConfig) else preparation.dataset_of(config)
     return _finish(run, dataset, report, final_evaluation)

@@ -19,7 +19,7 @@ from retain.core.errors import RunError
 from retain.training import online
 from retain.training.config import config_to_dict
 from retain.training.runs import Run
-from tiny_runs import StoppedError, assert_same_runs, metrics, tiny_online
+from tiny_runs import StoppedError, assert_same_runs, metrics, tiny_online, weights
 
 #: Everything that draws random numbers or counts. Lines of metrics, evaluations and checkpoints
 #: come at different steps, and a replay that is too small for the run.
@@ -206,6 +206,21 @@ def test_resuming_a_finished_run_changes_nothing(unbroken: dict[str, Path], tmp_
         api.resume(folder)
         assert_same_ends(folder, done)
         assert Run(folder).results()["training"] == before, name
+
+
+@pytest.mark.parametrize("budget", [{"episodes": 8}, {"episodes": 99, "env_steps": 60}])
+def test_a_finished_run_can_train_further(tmp_path: Path, budget: dict[str, int]) -> None:
+    config = tiny_online("a2c", "lstm", "CartPole-v1", {"max_episode_steps": 16}, **budget)
+    run = api.train(config, runs=tmp_path, name="longer")
+    unit, done = run.config.train.unit, run.config.train.total
+    before = weights(run.folder)
+    api.resume(run.folder, until=2 * done)
+    again = Run(run.folder)
+    assert (again.config.train.unit, again.config.train.total) == (unit, 2 * done)
+    told = again.results()["training"]
+    assert told["env_steps" if unit == "step" else "episodes"] >= 2 * done
+    after = weights(run.folder)
+    assert any(not torch.equal(before[name], after[name]) for name in before)
 
 
 def test_a_run_that_was_stopped_by_its_return_stays_stopped(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ import torch
 
 from retain import api
 from retain.core.config import dump_json
-from retain.core.errors import RunError
+from retain.core.errors import ConfigError, RunError
 from retain.data.store import Episode, write_dataset
 from retain.evaluation import EnvironmentConfig, EvaluationConfig
 from retain.training.config import RunConfig, config_to_dict
@@ -187,6 +187,21 @@ def test_resuming_a_finished_run_changes_nothing(unbroken: dict[str, Path], tmp_
         api.resume(folder)
         assert_same_runs(folder, done)
         assert Run(folder).results()["training"] == before, name
+
+
+def test_a_finished_run_can_train_further(tmp_path: Path) -> None:
+    """To what it would have been, had it been told so at first: nothing goes by shares here."""
+    even = {"schedule": "constant", "memory_cost_warmup": 0.0, "memory_cost_start": 0.0}
+    whole = api.train(tiny(updates=UPDATES, **even), runs=tmp_path, name="whole")
+    run = api.train(tiny(updates=8, **even), runs=tmp_path, name="longer")
+    for until in (-1, 8):
+        with pytest.raises(ConfigError, match=f"ends at update 8; .* end later, not at {until}"):
+            api.resume(run.folder, until=until)
+    api.resume(run.folder, until=UPDATES)
+    assert_same_weights(run.folder, whole.folder)
+    again = Run(run.folder)
+    assert isinstance(again.config, RunConfig)
+    assert again.config.train.updates == again.results()["training"]["updates"] == UPDATES
 
 
 def test_evaluations_do_not_disturb_training(unbroken: dict[str, Path], tmp_path: Path) -> None:

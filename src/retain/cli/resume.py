@@ -17,6 +17,9 @@ class Options:
     run: Path
     """The run's folder."""
 
+    until: int | None = None
+    """Train further than the run was told to: updates, steps or episodes, as it counts."""
+
     no_evaluation: bool = False
     """Do not evaluate after training."""
 
@@ -35,6 +38,8 @@ def run(arguments: list[str]) -> None:
     from retain.training.runs import Run
 
     stopped = Run(options.run)
+    if options.until is not None:
+        stopped.prolong(options.until)
     config = stopped.config
     display = TrainingDisplay(config.recipe, config.train.total, config.train.unit)
     with display, interruptible(stopped.folder):

@@ -149,6 +149,15 @@ def _numbers(tree: dict[str, Any], above: str = "") -> Iterator[tuple[str, float
 AnyRunConfig: TypeAlias = RunConfig | OnlineRunConfig
 
 
+def with_total(config: AnyRunConfig, total: int) -> AnyRunConfig:
+    """Returns the configuration of the same run, with training that ends elsewhere."""
+    if isinstance(config, RunConfig):
+        return replace(config, train=replace(config.train, updates=total))
+    if config.train.unit == "step":
+        return replace(config, train=replace(config.train, env_steps=total, episodes=None))
+    return replace(config, train=replace(config.train, episodes=total))
+
+
 def config_to_dict(config: AnyRunConfig) -> dict[str, Any]:
     """Returns a run's configuration as JSON-ready values, with the format's number."""
     return {"format": FORMAT, **to_dict(config)}

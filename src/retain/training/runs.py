@@ -33,6 +33,7 @@ from retain.training.config import (
     OnlineRunConfig,
     config_from_dict,
     config_to_dict,
+    with_total,
 )
 
 
@@ -170,6 +171,24 @@ class Run:
         if value is not None and settings.parameter is not None:
             kwargs[settings.parameter] = value
         return replace(environment, kwargs={**kwargs, **(options or {})})
+
+    def prolong(self, until: int) -> None:
+        """Lets the run train further than it was told to; its folder says so from now on.
+
+        Args:
+            until: Where training ends, in what the run counts (`config.train.unit`).
+
+        Raises:
+            ConfigError: If that is not further.
+        """
+        train = self.config.train
+        if until <= train.total:
+            raise ConfigError(
+                f"the run ends at {train.unit} {train.total:,}; it can be told to end later, "
+                f"not at {until:,}"
+            )
+        self.config = with_total(self.config, until)
+        dump_json(self.folder / "config.json", config_to_dict(self.config))
 
     def acting_in(self, environment: EnvironmentConfig) -> Run:
         """Returns the run as if it named another environment; its files stay as they are."""
