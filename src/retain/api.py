@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -317,6 +317,11 @@ class Agent:
             ConfigError: If the observation's shape is not the one trained on, or the number of rows
                 changes without `reset`.
         """
+        if isinstance(observation, Mapping):
+            raise ConfigError(
+                "the observation is a Dict: act in an environment made by retain.make or "
+                "retain.make_vec, which flatten it as in training"
+            )
         array = np.asarray(observation)
         shape = self.policy.observation_space.shape or ()
         single = array.shape == shape
