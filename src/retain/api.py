@@ -21,6 +21,7 @@ from retain.recipes import RECIPES, recipe
 from retain.rollout import Actor, check_finite
 from retain.training import checkpoints, offline, online, preparation
 from retain.training.config import AnyRunConfig, OnlineRunConfig
+from retain.training.loggers import METRICS
 from retain.training.runs import Run, check_free, default_name
 
 RUNS = Path("runs")
@@ -77,7 +78,7 @@ def train(
     except Exception:
         # Settings that do not fit the first episodes, a model that fails: nothing was learned, and
         # the name is free for a run that mends it. What has metrics is somebody's work.
-        metrics = folder / "metrics.jsonl"
+        metrics = folder / METRICS
         learned = metrics.exists() and metrics.stat().st_size > 0
         if not learned and not (folder / "checkpoints").exists():
             shutil.rmtree(folder, ignore_errors=True)

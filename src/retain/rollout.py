@@ -252,11 +252,11 @@ def check_finite(observation_B: Array, reward_B: Array, rows_B: Array) -> None:
     Raises:
         ConfigError: If a number is not finite.
     """
-    for what, numbers in (("observation", observation_B), ("reward", reward_B)):
+    for what, numbers in (("an observation", observation_B), ("a reward", reward_B)):
         if numbers.dtype.kind == "f" and not np.isfinite(numbers[rows_B]).all():
             raise ConfigError(
-                f"the environment gave {'an' if what[0] == 'o' else 'a'} {what} that is not a "
-                "finite number, which nothing can be learned from; mend it, or wrap it"
+                f"the environment gave {what} that is not a finite number, which nothing can be "
+                "learned from; mend it, or wrap it"
             )
 
 

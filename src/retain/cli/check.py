@@ -22,7 +22,7 @@ def run(arguments: list[str]) -> int:
     """Runs the command; the status is 1 if a law is broken."""
     options = parse(Options, arguments, prog="retain check")
     from retain.cli.display import say
-    from retain.contract import LAWS, broken_laws
+    from retain.contract import LAWS, TOKENS_PER_STEP, broken_laws
     from retain.models import MODELS
 
     MODELS.get(options.model)  # an unknown one is told before anything is said
@@ -31,9 +31,10 @@ def run(arguments: list[str]) -> int:
         say(f"  {law:<22}{'holds' if what is None else f'BROKEN: {what}'}")
 
     broken = 0
-    for tokens in (1, 3):
+    for tokens in TOKENS_PER_STEP:
         say(f"{options.model}, {tokens} token{'s' * (tokens > 1)} a step")
         broken += len(broken_laws(options.model, tokens_per_step=tokens, report=report))
-    said = "every law holds" if not broken else f"{broken} of {2 * len(LAWS)} trials are broken"
+    trials = len(TOKENS_PER_STEP) * len(LAWS)
+    said = f"{broken} of {trials} trials are broken" if broken else "every law holds"
     say(f"{options.model}: {said}")
     return 1 if broken else 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -145,12 +144,14 @@ def show_training(run: Run) -> None:
 
 def _best_line(training: dict[str, Any]) -> str:
     """Names the best checkpoint, if it did better in training than the last evaluation there."""
+    from retain.report.results import as_number
+
     history = training.get("history") or []
     known = [entry for entry in history if entry["mean"] is not None]
     if not known:
         return ""
     best = max(known, key=lambda entry: entry["mean"])  # of equals, the first
-    if best["mean"] <= _number(history[-1]["mean"]):
+    if best["mean"] <= as_number(history[-1]["mean"]):
         return ""
     step = f"step {best['env_steps']:,}" if "env_steps" in best else f"update {best['update']:,}"
     return f"best {best['mean']:.2f} at {step}: --checkpoint best"
@@ -158,6 +159,7 @@ def _best_line(training: dict[str, Any]) -> str:
 
 def evaluation_table(title: str, records: list[dict[str, Any]]) -> Table:
     """Returns a table of evaluations, one a row."""
+    from retain.report.results import as_number
     from retain.report.statistics import with_error
 
     header, labels = _labels(records)
@@ -185,7 +187,7 @@ def evaluation_table(title: str, records: list[dict[str, Any]]) -> Table:
     for column in table.columns:  # names of environments often differ at their ends alone
         column.overflow = "fold"
     for i, record in enumerate(records):
-        score = with_error(_number(record["mean"]), _number(record["stderr"]))
+        score = with_error(as_number(record["mean"]), as_number(record["stderr"]))
         steps = sum(n or 0 for n in record.get("lengths") or [])
         seconds = record.get("seconds")
         table.add_row(
@@ -221,6 +223,8 @@ def _labels(records: list[dict[str, Any]]) -> tuple[str, list[str]]:
 
 def _differing_options(records: list[dict[str, Any]]) -> list[str]:
     """Says of each record what else tells it apart: options, best actions, what was asked for."""
+    from retain.report.results import acting_notes
+
     kwargs = [record.get("kwargs") or {} for record in records]
     names = list({name: None for given in kwargs for name in given})
     differing = [n for n in names if any(k.get(n) != kwargs[0].get(n) for k in kwargs)]
@@ -228,16 +232,9 @@ def _differing_options(records: list[dict[str, Any]]) -> list[str]:
     texts = []
     for record, given in zip(records, kwargs, strict=True):
         parts = [options_text(given, [n for n in differing if n != record.get("parameter")])]
-        parts += ["greedy"] if greedy and record.get("greedy") else []
-        asked = record.get("target_return")
-        parts += [] if asked is None else [f"asked for {asked:g}"]
+        parts += [note for note in acting_notes(record) if greedy or note != "greedy"]
         texts.append("  ".join(filter(None, parts)))
     return texts
-
-
-def _number(value: float | None) -> float:
-    """Returns a number of a results file, where null stands for one that is not finite."""
-    return math.nan if value is None else value
 
 
 def options_text(kwargs: dict[str, Any], names: Iterable[str]) -> str:
@@ -246,8 +243,9 @@ def options_text(kwargs: dict[str, Any], names: Iterable[str]) -> str:
 
 
 def _mean_return(record: dict[str, Any]) -> str:
+    from retain.report.results import as_number
     from retain.report.statistics import with_error
 
     if "return_mean" not in record:  # older records have the returns alone
         return ""
-    return with_error(_number(record["return_mean"]), _number(record.get("return_stderr")))
+    return with_error(as_number(record["return_mean"]), as_number(record.get("return_stderr")))

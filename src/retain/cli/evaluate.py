@@ -8,7 +8,7 @@ from typing import Any
 
 import tyro
 
-from retain.cli.options import environment_options, help_last, parse
+from retain.cli.options import acting_options, environment_options, help_last, parse
 from retain.core.errors import ConfigError, RetainError
 
 USAGE = """\
@@ -57,10 +57,7 @@ def run(arguments: list[str]) -> None:
             seed=options.seed,
             num_envs=options.num_envs,
             lookahead=options.lookahead,
-            checkpoint=options.checkpoint,
-            device=options.device,
-            greedy=options.greedy,
-            target_return=options.target_return,
+            **acting_options(options),
             report=report,
         )
     show(evaluation_table(trained.name, records))

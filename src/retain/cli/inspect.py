@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from retain.cli.options import environment_options, parse
+from retain.cli.options import acting_options, environment_options, parse
 from retain.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -89,14 +89,7 @@ def run(arguments: list[str]) -> None:
             if getattr(options, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, not {getattr(options, name)}")
         # Not after minutes.
-        subject_of(
-            trained.load(
-                options.checkpoint,
-                options.device,
-                greedy=options.greedy,
-                target_return=options.target_return,
-            )
-        )
+        subject_of(trained.load(**acting_options(options)))
     folder = options.output or trained.folder / "inspection"
     record = api.inspect(
         trained,
@@ -105,10 +98,7 @@ def run(arguments: list[str]) -> None:
         episodes=options.episodes,
         seed=options.seed,
         shown=options.shown,
-        checkpoint=options.checkpoint,
-        device=options.device,
-        greedy=options.greedy,
-        target_return=options.target_return,
+        **acting_options(options),
         output=folder,
     )
     show(_table(trained.name, record))
@@ -128,10 +118,7 @@ def _certify(options: Options, trained: Run, folder: Path) -> None:
 
     certificate = certify_run(
         trained,
-        checkpoint=options.checkpoint,
-        device=options.device,
-        greedy=options.greedy,
-        target_return=options.target_return,
+        **acting_options(options),
         value=options.value,
         options=environment_options(options.option),
         budget=options.certify_budget,

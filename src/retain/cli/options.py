@@ -67,6 +67,12 @@ def help_last(arguments: list[str]) -> list[str]:
     return [*arguments[leading:], *arguments[:leading]]
 
 
+def acting_options(options: Any) -> dict[str, Any]:
+    """Returns the options of a command that say which policy of a run acts, and how."""
+    names = ("checkpoint", "device", "greedy", "target_return")
+    return {name: getattr(options, name) for name in names}
+
+
 def field_flags(config: Any, above: str = "") -> Iterator[str]:
     """Yields the flags of a dataclass's fields, and of the dataclasses within an instance."""
     for field in dataclasses.fields(config):

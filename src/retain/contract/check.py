@@ -16,6 +16,9 @@ from retain.models import MODELS, build
 
 Report = Callable[[str, str | None], None]
 
+#: Agents that learn by acting read one token a step, offline ones three.
+TOKENS_PER_STEP = (1, 3)
+
 #: Sizes that make any model small; those of its fields that have these names get them.
 SMALL: dict[str, Any] = {
     "width": 16,
@@ -77,7 +80,7 @@ def check_model(model: str | ModelConfig) -> None:
         UnknownNameError: If there is no such model.
         ConfigError: If the model cannot be built.
     """
-    for tokens in (1, 3):
+    for tokens in TOKENS_PER_STEP:
         broken = broken_laws(model, tokens_per_step=tokens)
         if broken:
             told = "; ".join(f"{name}: {what}" for name, what in broken.items())

@@ -12,6 +12,23 @@ import numpy as np
 import numpy.typing as npt
 
 
+def check_episode(
+    observations: npt.NDArray[Any],
+    actions: npt.NDArray[Any],
+    rewards: npt.NDArray[Any],
+    observation_space: gym.Space[Any],
+    action_space: gym.Space[Any],
+) -> None:
+    """Checks what an episode is made of: its points by `check_points`, and that rewards are finite.
+
+    Raises:
+        ValueError: If something does not fit.
+    """
+    check_points("observations", observations, observation_space)
+    check_points("actions", actions, action_space)
+    check_rewards(rewards)
+
+
 def check_points(what: str, points: npt.NDArray[Any], space: gym.Space[Any]) -> None:
     """Checks points of a space, one in each row.
 

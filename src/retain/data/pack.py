@@ -24,7 +24,7 @@ import numpy.typing as npt
 from minari.serialization import deserialize_space, serialize_space
 
 from retain.core.errors import DatasetError
-from retain.data.fitting import check_points, check_rewards
+from retain.data.fitting import check_episode
 from retain.data.store import (
     Episode,
     dataset_exists,
@@ -227,12 +227,11 @@ def _fill(
         here = slice(start, start + length)
         try:
             seen = np.asarray(episode.observations)[:length]
-            check_points("observations", seen, observation_space)
-            check_points("actions", np.asarray(episode.actions), action_space)
-            check_rewards(np.asarray(episode.rewards))
+            done, gained = np.asarray(episode.actions), np.asarray(episode.rewards)
+            check_episode(seen, done, gained, observation_space, action_space)
             _copy(observations[here], seen)
-            _copy(actions[here], episode.actions)
-            _copy(rewards[here], episode.rewards)
+            _copy(actions[here], done)
+            _copy(rewards[here], gained)
         except (TypeError, ValueError) as error:
             raise DatasetError(
                 f"episode {number} of '{dataset_id}' does not fit its spaces: {error}"

@@ -33,7 +33,7 @@ from minari.namespace import create_namespace, list_local_namespaces
 from minari.storage import get_dataset_path
 
 from retain.core.errors import DatasetError
-from retain.data.fitting import check_points, check_rewards
+from retain.data.fitting import check_episode
 
 # Hidden, so that Minari does not list what is being written.
 _TEMPORARY = ".retain-writing-"
@@ -366,9 +366,13 @@ def _buffers(
     for number, episode in enumerate(episodes):
         steps = len(episode)
         try:
-            check_points("observations", episode.observations, observation_space)
-            check_points("actions", episode.actions, action_space)
-            check_rewards(episode.rewards)
+            check_episode(
+                episode.observations,
+                episode.actions,
+                episode.rewards,
+                observation_space,
+                action_space,
+            )
         except ValueError as error:
             raise DatasetError(
                 f"episode {number} of '{dataset_id}' does not fit its spaces: {error}"

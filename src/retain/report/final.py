@@ -12,6 +12,7 @@ from retain.report.results import (
     Point,
     Result,
     Value,
+    acting_notes,
     evaluations,
     known_metrics,
     latest,
@@ -211,9 +212,7 @@ def _own_evaluations(result: Result) -> list[Evaluation]:
         given = {**(entry.get("kwargs") or {})}
         if entry.get("parameter") is not None:
             given[entry["parameter"]] = entry.get("value")
-        if entry["environment"] != options["id"] or entry.get("greedy"):
-            return False
-        if entry.get("target_return") is not None:
+        if entry["environment"] != options["id"] or acting_notes(entry):
             return False
         if not set(given) <= set(options) | {entry.get("parameter")}:
             return False

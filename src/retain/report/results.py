@@ -44,7 +44,7 @@ Further keys are allowed everywhere. Nothing here knows who wrote the file.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -62,7 +62,10 @@ Value = float | int | str | None
 _RUN_KEYS = {"run": str, "recipe": str, "model": str, "seed": int, "evaluations": list}
 _EVALUATION_KEYS = {"environment": str, "metric": str, "episodes": int, "step": int}
 # What other programs may leave out, or write as null; `float` stands for any number.
-_OPTIONAL_KEYS = {"parameter": str, "kwargs": dict, "seeds": list, "seconds": float}
+_OPTIONAL_KEYS = {
+    "parameter": str, "kwargs": dict, "seeds": list, "seconds": float,
+    "returns": list, "lengths": list,
+}  # fmt: skip
 _TRAINING_KEYS = {"history": list, "curriculum": list, "best": float, "seconds": float}
 
 
@@ -218,7 +221,6 @@ def check_result(data: Any, file: Path) -> Result:
         if not isinstance(evaluation.get("value"), float | int | str | None):
             raise RunError(f"{file}: {where}.value must be a number, a text or null")
         for key in ("returns", "lengths"):
-            _check_optional(evaluation, {key: list}, file, f"{where}.")
             for number in evaluation.get(key) or []:
                 _check_number(number, file, f"{where}.{key}")
         for key in ("mean", "stderr"):
@@ -298,9 +300,7 @@ def evaluations(
     shared = [pair for pair in options[0] if all(pair in o for o in options)] if options else []
 
     def named(name: str, entry: dict[str, Any], unlike: dict[str, Any]) -> str:
-        notes = ["greedy"] if entry.get("greedy") else []
-        if entry.get("target_return") is not None:
-            notes.append(f"asked for {entry['target_return']:g}")
+        notes = acting_notes(entry)
         notes += [f"{option}={value}" for option, value in unlike.items()
                   if (option, value) not in shared]  # fmt: skip
         return f"{name} ({', '.join(notes)})" if notes else name
@@ -318,8 +318,8 @@ def evaluations(
             metric=entry["metric"],
             step=entry["step"],
             episodes=entry["episodes"],
-            mean=_number(entry["mean"]),
-            stderr=_number(entry["stderr"]),
+            mean=as_number(entry["mean"]),
+            stderr=as_number(entry["stderr"]),
             training_length=training_length(result),
             **dict(zip(("return_mean", "return_stderr"), returns(entry), strict=True)),
         )
@@ -348,13 +348,13 @@ def returns(entry: dict[str, Any]) -> tuple[float, float]:
     are NaN where these are missing too.
     """
     if "return_mean" in entry:
-        return _number(entry["return_mean"]), _number(entry.get("return_stderr"))
+        return as_number(entry["return_mean"]), as_number(entry.get("return_stderr"))
     if entry["metric"] == "return":
-        return _number(entry["mean"]), _number(entry["stderr"])
+        return as_number(entry["mean"]), as_number(entry["stderr"])
     each = entry.get("returns")
     if not isinstance(each, list) or not each:
         return math.nan, math.nan
-    return mean_stderr([_number(value) for value in each])
+    return mean_stderr([as_number(value) for value in each])
 
 
 def measured(rows: Iterable[Evaluation], metric: str) -> list[Evaluation]:
@@ -455,5 +455,14 @@ def sort_key(value: Value) -> tuple[int, float, str]:
     return (1, float(value), "")
 
 
-def _number(value: float | None) -> float:
+def acting_notes(entry: Mapping[str, Any]) -> list[str]:
+    """Says how a policy acted in an evaluation, where not as its run's settings say."""
+    notes = ["greedy"] if entry.get("greedy") else []
+    if (target := entry.get("target_return")) is not None:
+        notes.append(f"asked for {target:g}")
+    return notes
+
+
+def as_number(value: float | None) -> float:
+    """Returns a number of a results file, where null stands for one that is not finite."""
     return math.nan if value is None else float(value)
