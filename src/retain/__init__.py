@@ -30,12 +30,14 @@ _HOMES = {
     "CollectConfig": "retain.collection",
     "collect": "retain.collection",
     "dataset_info": "retain.data.store",
+    "EnvironmentConfig": "retain.evaluation",
     "make": "retain.envs",
     "make_vec": "retain.envs",
     "MODELS": "retain.models",
     "RECIPES": "retain.recipes",
     "recipe": "retain.recipes",
     "RetainError": "retain.core.errors",
+    "Run": "retain.training.runs",
 }
 
 __all__ = [
@@ -43,7 +45,9 @@ __all__ = [
     "RECIPES",
     "Agent",
     "CollectConfig",
+    "EnvironmentConfig",
     "RetainError",
+    "Run",
     "__version__",
     "collect",
     "dataset_info",
@@ -76,8 +80,10 @@ if TYPE_CHECKING:
     from retain.core.errors import RetainError
     from retain.data.store import dataset_info
     from retain.envs import make, make_vec
+    from retain.evaluation import EnvironmentConfig
     from retain.models import MODELS
     from retain.recipes import RECIPES, recipe
+    from retain.training.runs import Run
 
 
 def __getattr__(name: str) -> Any:

@@ -31,16 +31,24 @@ class ReturnTokens(nn.Module):
         observation_space: Space of one observation.
         action_space: Space of one action.
         width: Width D of a token.
+        normalize: Standardise observations that are numbers.
     """
 
     tokens_per_step = 3
     #: Which tokens of an acting step the caller reads: see `acting`.
     acting_read = (False, False, True)
 
-    def __init__(self, observation_space: gym.Space, action_space: gym.Space, width: int):
+    def __init__(
+        self,
+        observation_space: gym.Space,
+        action_space: gym.Space,
+        width: int,
+        *,
+        normalize: bool = False,
+    ):
         super().__init__()
         self.return_to_go = nn.Linear(1, width)
-        self.observation = encode(observation_space, width, what="observation")
+        self.observation = encode(observation_space, width, what="observation", normalize=normalize)
         self.action = encode(action_space, width, what="action")
 
     def segments(
@@ -131,6 +139,7 @@ class StepTokens(nn.Module):
         action_space: Space of one action.
         width: Width D of a token; the observation gets what the other parts leave of it.
         config: The widths of the parts.
+        normalize: Standardise observations that are numbers.
 
     Raises:
         ConfigError: If nothing is left for the observation, or a space is not supported.
@@ -144,6 +153,8 @@ class StepTokens(nn.Module):
         action_space: gym.Space,
         width: int,
         config: StepTokenConfig,
+        *,
+        normalize: bool = False,
     ):
         super().__init__()
         rest = width - config.action_width - config.reward_width
@@ -155,7 +166,7 @@ class StepTokens(nn.Module):
             )
         if config.layers < 1:
             raise ConfigError(f"agent.tokens.layers must be at least 1, not {config.layers}")
-        encoder = encode(observation_space, rest, what="observation")
+        encoder = encode(observation_space, rest, what="observation", normalize=normalize)
         layers: list[nn.Module] = [encoder]
         if not isinstance(encoder, ImageEncoder):
             # An embedding has its own tanh. Entries that a ReLU cuts off would never be learned:

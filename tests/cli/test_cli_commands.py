@@ -547,3 +547,23 @@ def test_evaluations_are_told_apart_by_all_that_differs() -> None:
     assert "MemorySize" in shown(environment="retain/MemorySize-v0")
     # What other programs may leave out.
     assert "9" in shown(lengths=None, seconds=0, kwargs=None, seeds=None, mean=None, stderr=None)
+
+
+def test_a_run_is_trained_anew(run: Path, tmp_path: Path) -> None:
+    told = json.loads((run / "config.json").read_text())
+    for number, source in enumerate((run, run / "config.json", run / "results.json")):
+        command = ["train", str(source), "--runs", str(tmp_path), "--name", f"again-{number}"]
+        changes = ["--seed=8", "--train.updates=2", f"--initial-weights={run}", "--no-evaluation"]
+        assert main([*command, *changes, "--train.evaluate-every=None"]) == 0
+        again = json.loads((tmp_path / f"again-{number}" / "config.json").read_text())
+        train = {**told["train"], "updates": 2, "evaluate_every": None}
+        assert again == {**told, "seed": 8, "train": train, "initial_weights": str(run)}
+
+
+def test_help_of_training_anew(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["train", str(run), "--help"])
+    assert not ended.value.code
+    shown = capsys.readouterr().out
+    assert f"Train anew as {run}." in " ".join(shown.split())
+    assert "(default: 12)" in shown  # its updates

@@ -36,6 +36,22 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def test_what_holds_no_settings_is_not_trained_anew(refused: Refused, here: Path) -> None:
+    assert "runs/none does not exist" not in refused("train", "runs/none")
+    (here / "runs").mkdir()
+    line = refused("train", "runs/none")
+    assert "run folder runs/none does not exist; there are no runs beside it" in line
+    assert "runs is not a run's folder: it has no config.json" in refused("train", "runs")
+    assert "none.json does not exist" in refused("train", "none.json")
+    (here / "list.json").write_text('[{"config": {}}]')
+    (here / "other.json").write_text('{"config": {"model": {}}}')
+    (here / "broken.json").write_text("{")
+    line = refused("train", "list.json")
+    assert "list.json holds no settings of a run; give a run's folder, or a recipe" in line
+    assert "the run's config has format None" in refused("train", "other.json")
+    assert "broken.json is not whole JSON" in refused("train", "broken.json")
+
+
 # -- names ---------------------------------------------------------------------------------------
 
 

@@ -32,7 +32,8 @@ CONFIGS = {
     "dqn gpt2": tiny_online("dqn", "gpt2", episodes=30, final_epsilon=0.1, **OFTEN),
     "dqn lstm poles": tiny_online(
         "dqn", "lstm", "CartPole-v1", {"max_episode_steps": 16},
-        episodes=18, sequence_length=4, gradient_clip=1.0, **OFTEN,
+        episodes=18, sequence_length=4, gradient_clip=1.0,
+        settings={"normalize_observations": True}, **OFTEN,
     ),
     "sac_discrete rate": tiny_online(
         "sac_discrete", "rate", "retain/TMaze-v0", MAZE, episodes=27,
@@ -59,7 +60,7 @@ CONFIGS = {
     ),
     "a2c rate steps": tiny_online(
         "a2c", "rate", "CartPole-v1", {"max_episode_steps": 16}, episodes=16,
-        settings={"num_steps": 5, "normalize": "none"}, **OFTEN,
+        settings={"num_steps": 5, "normalize": "none", "normalize_observations": True}, **OFTEN,
     ),
 }  # fmt: skip
 NAMES = list(CONFIGS)

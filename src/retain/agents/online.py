@@ -79,7 +79,13 @@ class MemoryNetwork(nn.Module):
         super().__init__()
         self.skip = config.skip
         self.segment_length = model_config.context_length
-        self.tokens = StepTokens(observation_space, action_space, model_config.width, config.tokens)
+        self.tokens = StepTokens(
+            observation_space,
+            action_space,
+            model_config.width,
+            config.tokens,
+            normalize=config.normalize_observations,
+        )
         self.model: SequenceModel = build(model_config, tokens_per_step=1)
 
     def forward(self, batch: Batch, memory: MemoryState) -> tuple[Tensor, Tensor]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import gymnasium as gym
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -19,6 +20,7 @@ from retain.core.errors import ConfigError
 from retain.data.padding import padding_of
 from retain.memory import MemoryState, ModelConfig
 from retain.nn.checks import check_positive
+from retain.nn.standardize import Standardize
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +28,10 @@ class AgentConfig:
     """What every agent is told; each learning rule adds its own fields."""
 
     registered_name: ClassVar[str] = ""
+
+    normalize_observations: bool = False
+    """Standardise observations that are numbers (no bytes, no indices): by the mean and deviation
+    of the data, or, online, of what has been seen so far."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,16 @@ class Policy(nn.Module, ABC):
         self.config = config
         self.observation_space = observation_space
         self.action_space = action_space
+
+    def observe(self, observations: npt.NDArray[Any]) -> None:
+        """Takes observations into account by which others are normalised.
+
+        Args:
+            observations: Those of the data, or what has been seen since the last call, [N, ...].
+        """
+        for module in self.modules():
+            if isinstance(module, Standardize):
+                module.observe(observations)
 
     @abstractmethod
     def acting_state(self, batch_size: int) -> Any:

@@ -96,7 +96,12 @@ class SequencePolicy(Policy):
         action_space: gym.Space,
     ):
         super().__init__(config, model_config, observation_space, action_space)
-        self.tokens = ReturnTokens(observation_space, action_space, model_config.width)
+        self.tokens = ReturnTokens(
+            observation_space,
+            action_space,
+            model_config.width,
+            normalize=config.normalize_observations,
+        )
         self.model: SequenceModel = build(model_config, tokens_per_step=self.tokens.tokens_per_step)
         self.head = action_head(action_space, model_config.width)
 

@@ -1,4 +1,7 @@
-"""`retain train RECIPE`: every field of the recipe's configuration is a flag."""
+"""`retain train RECIPE`: every field of the recipe's configuration is a flag.
+
+So it is with a run in the recipe's place, whose settings are the defaults then.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import re
 import typing
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from retain.cli.entries import with_new_entries
 from retain.cli.options import (
@@ -23,8 +26,12 @@ from retain.cli.options import parse as read
 from retain.core.errors import ConfigError, RetainError
 from retain.recipes import ARGUMENTS, RECIPES, recipe
 
+if TYPE_CHECKING:
+    from retain.training.config import AnyRunConfig
+
 USAGE = """\
 usage: retain train RECIPE [options]
+       retain train RUN [options]      anew, with the settings of a run or of a file of results
 
 recipes:
 {recipes}
@@ -74,14 +81,19 @@ def interruptible(folder: Path) -> Iterator[None]:
 
 
 def parse(name: str, arguments: list[str]) -> tuple[Any, Any]:
-    """Returns the command's own options and the recipe's configuration.
+    """Returns the command's own options and the configuration.
 
     The recipe's keyword arguments are parsed first, since the defaults of the fields depend on
     them; what is left are fields.
+
+    Args:
+        name: A recipe; or a run's folder, or a JSON file with the settings of a run.
+        arguments: The words after it.
     """
     import tyro
 
-    function = RECIPES.get(name)
+    given = _settings_in(Path(name)) if _is_path(name) else None
+    function = _no_arguments if given is not None else RECIPES.get(name)
     options_type, notes, typed_as_pairs = recipe_options(function)
     first = [argument for argument in arguments if argument not in ("-h", "--help")]
     wants_help = len(first) < len(arguments)
@@ -101,7 +113,7 @@ def parse(name: str, arguments: list[str]) -> tuple[Any, Any]:
     chosen = {k: v for k, v in vars(options).items() if k not in own}
     chosen |= {k: environment_options(chosen[k]) for k in typed_as_pairs}
     try:
-        config = recipe(name, **chosen)
+        config = recipe(name, **chosen) if given is None else given
     except ConfigError as error:
         missing = re.search(r"--[\w-]+(?= [A-Z]+\b)", str(error))
         if not wants_help or missing is None:
@@ -116,10 +128,41 @@ def parse(name: str, arguments: list[str]) -> tuple[Any, Any]:
         prog=typed,
         flags=[*arguments_flags, *field_flags(config)],
         default=config,
-        description=inspect.getdoc(function),
+        description=inspect.getdoc(function) if given is None else f"Train anew as {name}.",
         config=(tyro.conf.AvoidSubcommands,),
     )
     return options, config
+
+
+def _is_path(name: str) -> bool:
+    """Whether a word is meant as a path, rather than as a recipe; the file may be missing."""
+    path = Path(name)
+    beside = path.parent.name != "" and path.parent.is_dir()
+    return name not in RECIPES and (path.exists() or path.suffix == ".json" or beside)
+
+
+def _settings_in(path: Path) -> AnyRunConfig:
+    """Reads the settings of a run: from its folder, its ``config.json``, or a file of results.
+
+    Raises:
+        RetainError: If there are none.
+    """
+    from retain.core.config import load_json
+    from retain.training.config import config_from_dict
+    from retain.training.runs import Run
+
+    if path.suffix != ".json":
+        return Run(path).config
+    data = load_json(path)
+    if isinstance(data, dict) and isinstance(data.get("config"), dict):
+        data = data["config"]
+    if not isinstance(data, dict) or "model" not in data:
+        raise RetainError(f"{path} holds no settings of a run; give a run's folder, or a recipe")
+    return config_from_dict(data)
+
+
+def _no_arguments() -> None:
+    """Stands for the recipe where there is none."""
 
 
 def _check_flags(words: list[str], known: list[str], typed: str) -> None:

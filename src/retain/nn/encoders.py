@@ -13,9 +13,10 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from retain.core.errors import ConfigError
+from retain.nn.standardize import Standardize
 
 
-def encode(space: gym.Space, width: int, *, what: str) -> nn.Module:
+def encode(space: gym.Space, width: int, *, what: str, normalize: bool = False) -> nn.Module:
     """Returns a module that maps points of a space, [..., *shape], to vectors [..., D].
 
     Boxes of bytes with two to four axes, of at least 3x3 pixels, are images or stacks of images and
@@ -26,6 +27,8 @@ def encode(space: gym.Space, width: int, *, what: str) -> nn.Module:
         space: The space.
         width: Width D.
         what: What is encoded, for the error message.
+        normalize: Standardise numbers by those that have been observed; bytes and indices are on a
+            scale that is known, and stay as they are.
 
     Raises:
         ConfigError: If the space is of another kind.
@@ -37,6 +40,8 @@ def encode(space: gym.Space, width: int, *, what: str) -> nn.Module:
             return ImageEncoder(space.shape, width)
         if space.dtype == "uint8" and (largest := int(space.high.max(initial=0))) > 1:
             return BytesEncoder(space.shape, width, largest)
+        if normalize and space.dtype != "uint8":
+            return StandardizedEncoder(space.shape, width)
         return VectorEncoder(space.shape, width)
     raise ConfigError(
         f"{what} space {space} is not supported; use Box or Discrete, "
@@ -99,6 +104,24 @@ class BytesEncoder(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Maps bytes [..., *shape] to [..., D]."""
         return self.scaled(x.to(self.scaled.linear.weight.dtype) / self.largest)
+
+
+class StandardizedEncoder(nn.Module):
+    """A linear layer over flattened numbers, standardised by those that have been observed.
+
+    Args:
+        shape: Shape of a point.
+        width: Width D.
+    """
+
+    def __init__(self, shape: tuple[int, ...], width: int):
+        super().__init__()
+        self.standardize = Standardize(shape)
+        self.standardized = VectorEncoder(shape, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps [..., *shape] to [..., D]."""
+        return self.standardized(self.standardize(x))
 
 
 class IndexEncoder(nn.Module):

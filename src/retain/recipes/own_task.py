@@ -101,6 +101,7 @@ def minari_sequence_policy(
         agent=SequencePolicyConfig(
             target_return=info.max_return,
             return_scale=max(1.0, abs(info.max_return), abs(info.min_return)),
+            normalize_observations=True,
         ),
         train=TrainConfig(
             updates=2000,
@@ -154,7 +155,9 @@ def _online(
         recipe=f"{spec.id}/{agent}",
         environment=EnvironmentConfig(id=env, kwargs=options),
         model=model_config(model, width=64, steps=steps + 1, num_heads=4, dropout=0.0),
-        agent=config_class(tokens=tokens, hidden=(128,), **AGENT_SETTINGS[agent]),
+        agent=config_class(
+            tokens=tokens, hidden=(128,), normalize_observations=True, **AGENT_SETTINGS[agent]
+        ),
         train=OnlineTrainConfig(
             env_steps=100_000,
             episodes=None,

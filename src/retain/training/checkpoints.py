@@ -4,6 +4,7 @@ checkpoints/step-000500/model.safetensors   the policy's weights
 checkpoints/step-000500/training.pt         optimiser, schedules, generators, counters
 checkpoints/last -> step-000500             the newest
 checkpoints/best -> step-000400             the best by evaluation
+initial/model.safetensors                   what training began with, if with a run's weights
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from retain.core.errors import RunError, TrainingError, first_line
 
 WEIGHTS = "model.safetensors"
 TRAINING = "training.pt"
+INITIAL = "initial"
 
 
 def save(
@@ -155,6 +157,40 @@ def latest(run: Path) -> Path | None:
         RunError: If it is not whole.
     """
     return find(run) if _steps(run / "checkpoints") else None
+
+
+def begin(run: Path, module: nn.Module) -> Path | None:
+    """Loads the weights that training begins or goes on with.
+
+    Args:
+        run: The run's folder.
+        module: What is trained; without a checkpoint or initial weights it keeps its own.
+
+    Returns:
+        The checkpoint that training goes on from; None at its beginning.
+
+    Raises:
+        RunError: If they are not whole, or do not fit.
+    """
+    checkpoint = latest(run)
+    if checkpoint is not None:
+        load_weights(module, checkpoint)
+    elif (run / INITIAL).exists():
+        load_weights(module, run / INITIAL)
+    return checkpoint
+
+
+def named(folder: Path) -> Path:
+    """Returns the checkpoint that is meant by a run's folder, its last, or by its own folder.
+
+    Raises:
+        RunError: If there is none.
+    """
+    if (folder / WEIGHTS).exists():
+        return folder.resolve()
+    if not folder.is_dir():
+        raise RunError(f"{folder} does not exist; give the folder of a run or of a checkpoint")
+    return find(folder)
 
 
 def load_weights(module: nn.Module, checkpoint: Path) -> None:

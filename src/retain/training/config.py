@@ -35,6 +35,10 @@ class CommonRunConfig:
     seed: int = 0
     """Seed of weights, batches, episodes and dropout."""
 
+    initial_weights: str | None = None
+    """Folder of a run, for its last checkpoint, or of a checkpoint, whose weights training begins
+    with; None for fresh ones. The run keeps a copy."""
+
     environment: EnvironmentConfig | None
     """Where the policy is evaluated, and trained if it is trained online."""
 

@@ -135,9 +135,11 @@ class _Trainer:
             weight_decay=self.settings.weight_decay,
         )
         self.progress = _Progress()
-        checkpoint = checkpoints.latest(run.folder)
-        if checkpoint is not None:
-            checkpoints.load_weights(self.policy, checkpoint)
+        checkpoint = checkpoints.begin(run.folder, self.policy)
+        # Weights of another run were learned with the statistics of its data, which are with them.
+        fresh = checkpoint is None and config.initial_weights is None
+        if fresh and config.agent.normalize_observations:
+            self.policy.observe(pack.observations)
         self.module, self.optimiser = self.fabric.setup(_Segments(self.policy), optimiser)
         if checkpoint is not None:  # the optimiser's averages go to where the weights are now
             self._restore(checkpoint)

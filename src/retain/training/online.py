@@ -113,9 +113,7 @@ class _Trainer:
         self.trained = trained
         self.progress, self.averages = _Progress(), Averages()
         self.replay = replay_of(config, self.agent)
-        checkpoint = checkpoints.latest(run.folder)
-        if checkpoint is not None:
-            checkpoints.load_weights(self.agent, checkpoint)
+        checkpoint = checkpoints.begin(run.folder, self.agent)
         _, self.optimiser = self.fabric.setup(self.agent, optimiser)
         if checkpoint is not None:  # the optimiser's averages go to where the weights are now
             self._restore(checkpoint)
@@ -252,6 +250,8 @@ class _Trainer:
         progress.longest = max([progress.longest, *ended.length_B.tolist()])
         self.averages.env_steps += steps
         self.averages.episodes(ended)
+        if self.config.agent.normalize_observations:
+            self.agent.observe(batch.observation[:, :-1][batch.mask])
 
     def _epsilon(self) -> float:
         """Share of uniform actions now: from 1 down to the last value, linearly in the budget."""

@@ -18,7 +18,7 @@ from retain.data.segments import SegmentSampler
 from retain.envs import make, make_vec
 from retain.evaluation import EnvironmentConfig, check_spaces
 from retain.rollout import check_goes_back
-from retain.training import online, parallel
+from retain.training import checkpoints, online, parallel
 from retain.training.config import AnyRunConfig, OnlineRunConfig, RunConfig
 from retain.training.loggers import WeightsAndBiases
 from retain.training.runs import Run
@@ -44,7 +44,7 @@ def start(config: RunConfig, folder: Path, dataset: str) -> Run:
     Raises:
         ConfigError: If the data, the model, the environment or the machine do not fit together.
         MissingExtraError: If a logger is asked for whose package is not installed.
-        RunError: If the folder is taken.
+        RunError: If the folder is taken, or the weights to begin with are not there or do not fit.
     """
     pack = open_pack(dataset)
     batches = sampler(config, pack, rank=0)
@@ -55,6 +55,7 @@ def start(config: RunConfig, folder: Path, dataset: str) -> Run:
         policy = SequencePolicy(config.agent, config.model, *spaces)
     except ValueError as error:  # torch's own checks, of a dropout say
         raise ConfigError(f"the model cannot be built: {error}") from None
+    initial = _initial(config, policy)
     if config.environment is not None:
         _check_environment(config, policy, f"dataset '{dataset}'")
     if config.train.curriculum_score is not None:
@@ -63,7 +64,16 @@ def start(config: RunConfig, folder: Path, dataset: str) -> Run:
     parallel.fabric(config.train)
     if config.train.wandb is not None:
         WeightsAndBiases.check()
-    return Run.create(folder, config, *spaces, content=pack.content)
+    return Run.create(folder, config, *spaces, content=pack.content, initial=initial)
+
+
+def _initial(config: AnyRunConfig, policy: Policy) -> Path | None:
+    """Returns the checkpoint whose weights a run begins with, once it is known that they fit."""
+    if config.initial_weights is None:
+        return None
+    checkpoint = checkpoints.named(Path(config.initial_weights))
+    checkpoints.load_weights(policy, checkpoint)
+    return checkpoint
 
 
 def _check_environment(config: AnyRunConfig, policy: Policy, source: str) -> None:
@@ -100,7 +110,7 @@ def start_online(config: OnlineRunConfig, folder: Path) -> Run:
     Raises:
         ConfigError: If the environment, the model, the agent or the machine do not fit together.
         MissingExtraError: If a logger is asked for whose package is not installed.
-        RunError: If the folder is taken.
+        RunError: If the folder is taken, or the weights to begin with are not there or do not fit.
     """
     agent = agent_of(config)
     online.replay_of(config, agent)
@@ -110,12 +120,14 @@ def start_online(config: OnlineRunConfig, folder: Path) -> Run:
             f"nothing would be learned: of {settings.episodes} episodes the first "
             f"{settings.random_episodes} are random; lower --train.random-episodes"
         )
+    initial = _initial(config, agent)
     _check_environment(config, agent, "the run")
     _check_curriculum(config, agent)
     parallel.fabric(config.train)
     if config.train.wandb is not None:
         WeightsAndBiases.check()
-    return Run.create(folder, config, agent.observation_space, agent.action_space)
+    spaces = agent.observation_space, agent.action_space
+    return Run.create(folder, config, *spaces, initial=initial)
 
 
 def _check_curriculum(config: OnlineRunConfig, agent: OnlineAgent) -> None:

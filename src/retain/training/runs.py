@@ -5,11 +5,13 @@ runs/<name>/spaces.json      the spaces of its data, and a hash of them if they 
 runs/<name>/metrics.jsonl    one line for each logged step
 runs/<name>/results.json     every evaluation
 runs/<name>/checkpoints/     see `retain.training.checkpoints`
+runs/<name>/initial/         likewise
 """
 
 from __future__ import annotations
 
 import copy
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -71,6 +73,7 @@ class Run:
         observation_space: gym.Space[Any],
         action_space: gym.Space[Any],
         content: str | None = None,
+        initial: Path | None = None,
     ) -> Run:
         """Makes a new run folder.
 
@@ -80,6 +83,7 @@ class Run:
             observation_space: Space of its observations.
             action_space: Space of its actions.
             content: The hash of the data that it learns from, if these are a dataset.
+            initial: The checkpoint whose weights it begins with; None for fresh ones.
 
         Raises:
             RunError: If the folder exists and is not empty.
@@ -90,6 +94,9 @@ class Run:
             "action": serialize_space(action_space),
             **({} if content is None else {"content": content}),
         }
+        if initial is not None:  # before the settings, which make the folder a run
+            (folder / checkpoints.INITIAL).mkdir(parents=True)
+            shutil.copy(initial / checkpoints.WEIGHTS, folder / checkpoints.INITIAL)
         dump_json(folder / "spaces.json", spaces)
         dump_json(folder / "config.json", config_to_dict(config))
         return cls(folder)

@@ -1,0 +1,159 @@
+"""Numbers are brought to one scale by what has been observed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from retain import api
+from retain.agents.dqn import DQN, DQNConfig
+from retain.data.store import Episode, write_dataset
+from retain.models.lstm import LSTMConfig
+from retain.nn import standardize
+from retain.nn.encoders import ImageEncoder, IndexEncoder, VectorEncoder, encode
+from retain.nn.standardize import LIMIT, Standardize
+from retain.recipes import recipe
+from retain.training.config import RunConfig
+from tiny_runs import tiny_online, weights
+
+
+def observed(points: np.ndarray, *parts: int) -> Standardize:
+    """Returns a module that has seen points in parts of these sizes, the rest at the end."""
+    module = Standardize(points.shape[1:])
+    for part in np.split(points, np.cumsum(parts)):
+        module.observe(part)
+    return module
+
+
+@given(
+    seed=st.integers(0, 2**31),
+    parts=st.lists(st.integers(0, 40), max_size=5),
+    scale=st.floats(1e-3, 1e3),
+    offset=st.floats(-1e3, 1e3),
+)
+def test_mean_and_variance_are_those_of_all_points_however_they_come(
+    seed: int, parts: list[int], scale: float, offset: float
+):
+    rng = np.random.default_rng(seed)
+    points = rng.normal(size=(sum(parts) + 2, 3, 2)) * scale + offset
+    module = observed(points, *parts)
+    assert int(module.count) == len(points)
+    np.testing.assert_allclose(module.mean, points.mean(axis=0), rtol=1e-5, atol=1e-5 * scale)
+    # Up to the rounding of a mean that may be a million deviations away from zero.
+    rounding = 1e-6 * abs(offset) * scale
+    np.testing.assert_allclose(module.variance, points.var(axis=0), rtol=1e-4, atol=rounding)
+
+
+def test_large_data_are_read_in_parts(monkeypatch: pytest.MonkeyPatch):
+    points = np.random.default_rng(0).normal(size=(50, 2)).astype(np.float32)
+    whole = observed(points)
+    monkeypatch.setattr(standardize, "_AT_ONCE", 7)
+    torch.testing.assert_close(observed(points).state_dict(), whole.state_dict())
+
+
+def test_what_is_seen_has_mean_zero_and_deviation_one():
+    points = np.random.default_rng(0).normal(loc=70, scale=3, size=(1000, 4))
+    seen = observed(points)(torch.as_tensor(points))
+    assert seen.dtype == torch.float32
+    torch.testing.assert_close(seen.mean(0), torch.zeros(4), atol=1e-4, rtol=0)
+    torch.testing.assert_close(seen.std(0, correction=0), torch.ones(4), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, -3e4, 1e-9])
+def test_what_never_varied_is_centred_and_may_vary_later(value: float):
+    module = observed(np.full((1000, 1), value, np.float32), 1, 10, 500)
+    assert abs(float(module(torch.tensor([value])))) < 1e-2
+    changed = float(module(torch.tensor([value + 1])))
+    assert changed == pytest.approx(1, abs=1e-2)
+
+
+def test_what_is_rare_is_cut_off_at_the_limit():
+    flags = np.zeros((100_000, 1), np.float32)
+    flags[0] = 1
+    assert observed(flags)(torch.ones(1)).tolist() == [LIMIT]
+
+
+def test_before_anything_is_seen_numbers_pass():
+    points = torch.tensor([[0.5, -3.0]])
+    torch.testing.assert_close(Standardize((2,))(points), points)
+
+
+@pytest.mark.parametrize(
+    ("space", "encoder"),
+    [
+        (gym.spaces.Box(0, 255, (8, 8, 3), np.uint8), ImageEncoder),
+        (gym.spaces.Box(0, 1, (8,), np.uint8), VectorEncoder),
+        (gym.spaces.Discrete(4), IndexEncoder),
+    ],
+    ids=str,
+)
+def test_what_is_on_a_known_scale_stays_as_it_is(space: gym.Space, encoder: type):
+    assert type(encode(space, 5, what="observation", normalize=True)) is encoder
+
+
+# -- in training -------------------------------------------------------------------------------
+
+
+def _offline(scale: float, offset: float) -> RunConfig:
+    """A short run on observations in some unit of measurement."""
+    rng = np.random.default_rng(0)
+    points = [rng.normal(size=(7, 4)) for _ in range(12)]
+    actions = [(seen[:6, 0] > 0).astype(np.int64) for seen in points]
+    dataset = "tests/units-v0"
+    write_dataset(
+        dataset,
+        [
+            Episode(seen * scale + offset, action, np.ones(6), True, False)
+            for seen, action in zip(points, actions, strict=True)
+        ],
+        env_id=None, description="of several units", overwrite=True,
+        observation_space=gym.spaces.Box(-np.inf, np.inf, (4,), np.float64),
+        action_space=gym.spaces.Discrete(2),
+    )  # fmt: skip
+    config = recipe("minari/sequence_policy", dataset=dataset)
+    assert isinstance(config, RunConfig)
+    train = replace(config.train, updates=20, warmup_updates=0, tensorboard=False, batch_size=8)
+    return replace(config, train=train)
+
+
+def test_offline_the_unit_of_measurement_makes_no_difference(tmp_path: Path):
+    plain = api.train(_offline(1, 0), runs=tmp_path, name="plain")
+    other = api.train(_offline(1000, 50), runs=tmp_path, name="other")
+    mine, theirs = weights(plain.folder), weights(other.folder)
+    mean = "tokens.observation.standardize.mean"
+    torch.testing.assert_close(mine[mean] * 1000 + 50, theirs[mean], rtol=1e-4, atol=1e-2)
+    learned = [name for name in mine if ".standardize." not in name]
+    for name in learned:
+        torch.testing.assert_close(mine[name], theirs[name], rtol=1e-2, atol=1e-3)
+
+
+def test_every_observation_that_was_acted_on_counts_once(tmp_path: Path):
+    config = tiny_online(
+        environment="CartPole-v1", kwargs={"max_episode_steps": 12}, episodes=9,
+        settings={"normalize_observations": True},
+    )  # fmt: skip
+    run = api.train(config, runs=tmp_path, name="run")
+    state = torch.load(run.folder / "checkpoints/last/training.pt", weights_only=True)
+    replay, found = state["replay"], weights(run.folder)
+    acted_on = np.concatenate(
+        [replay["observation"][first : first + steps] for first, steps in replay["episodes"]]
+    )
+    for network in ("online", "target"):  # values are compared, so both must see alike
+        where = f"{network}.memory.tokens.observation.0.standardize."
+        assert int(found[where + "count"]) == run.results()["training"]["env_steps"]
+        np.testing.assert_allclose(found[where + "mean"], acted_on.mean(axis=0), atol=1e-5)
+        np.testing.assert_allclose(found[where + "variance"], acted_on.var(axis=0), rtol=1e-3)
+
+
+def test_by_default_nothing_is_normalised():
+    space: Any = gym.spaces.Box(-1, 1, (3,))
+    agent = DQN(DQNConfig(hidden=()), LSTMConfig(width=8), space, gym.spaces.Discrete(2))
+    assert not any(isinstance(module, Standardize) for module in agent.modules())
