@@ -250,6 +250,20 @@ def test_a_run_without_parameter_can_be_evaluated(
     path.write_text(json.dumps(config))
     assert main(["evaluate", str(run)]) == 0
     assert "retain/TMaze-v0" in capsys.readouterr().out
+    lengths = ["--parameter=corridor-length", "--corridor-lengths", "2", "3"]
+    assert main(["evaluate", str(run), *lengths, "--episodes", "4"]) == 0
+    assert "corridor length" in capsys.readouterr().out
+    found = [(record["parameter"], record["value"]) for record in evaluations(run)[-2:]]
+    assert found == [("corridor_length", 2), ("corridor_length", 3)]
+
+
+def test_another_option_can_be_varied(run: Path) -> None:
+    command = ["evaluate", str(run), "--episodes", "4", "--parameter"]
+    assert main([*command, "min_corridor_length", "--min-corridor-lengths", "2", "9"]) == 0
+    found = [(record["parameter"], record["value"]) for record in evaluations(run)[-2:]]
+    assert found == [("min_corridor_length", 2), ("min_corridor_length", 9)]
+    assert main([*command, "corridor_length", "--corridor-lengths", "3"]) == 0  # the run's own
+    assert evaluations(run)[-1]["value"] == 3
 
 
 @pytest.mark.parametrize("kind", ["success", "curves", "heatmap"])

@@ -36,6 +36,17 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def test_a_parameter_needs_a_name_and_values(refused: Refused, trained: Path) -> None:
+    line = refused("evaluate", trained, "--parameter", "num_hints")
+    assert "--parameter num_hints needs its values: --num-hintss VALUE ..." in line
+    line = refused("evaluate", trained, "--num-hintss", "2", "--parameter")
+    assert "--parameter needs the name of an option of the environment" in line
+    line = refused("evaluate", trained, "--parameter=hints", "--hintss", "2")
+    assert "no option 'hints'; its options: balanced_goals, corridor_length" in line
+    line = refused("evaluate", trained, "--parameter", "hints", "--hints")
+    assert "did you mean --hintss" in line
+
+
 def test_what_holds_no_settings_is_not_trained_anew(refused: Refused, here: Path) -> None:
     assert "runs/none does not exist" not in refused("train", "runs/none")
     (here / "runs").mkdir()

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from drawn_figures import texts
 from online_runs import online_result
-from retain.core.errors import ConfigError
+from retain.core.errors import ConfigError, RunError
 from retain.report.growth import mastered, mastered_vs_steps
 
 
@@ -48,6 +48,14 @@ def test_what_was_mastered_and_when() -> None:
     assert option == "corridor_length"
     assert pairs == [(900, 25), (2100, 50), (3000, 1500)]
     assert mastered(grown("lstm", 0, {25: 900}, None))[1] == [(900, 25)]
+
+
+@pytest.mark.parametrize("where", ["curriculum", "history"])
+def test_results_that_do_not_say_when_are_refused(where: str) -> None:
+    result = grown("lstm", 0, {25: 900}, 3000)
+    del result["training"][where][0]["env_steps"]
+    with pytest.raises(RunError, match=f"'{result['run']}' lack 'env_steps' in training"):
+        mastered(result)
 
 
 def test_what_was_mastered_on_data(tmp_path: Path, drawn: list[Figure]) -> None:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tyro
 
 from retain.cli.options import acting_options, environment_options, help_last, parse
 from retain.core.errors import ConfigError, RetainError
 
+if TYPE_CHECKING:
+    from retain.evaluation import EvaluationConfig
+
 USAGE = """\
 usage: retain evaluate RUN [options]
 
 RUN is a run's folder, such as runs/tmaze-rate-seed0. `retain evaluate RUN --help` lists the
 options, among them the one that takes the values of the parameter that the run's recipe varies,
-such as --corridor-lengths 90 900 9600."""
+such as --corridor-lengths 90 900 9600. `--parameter NAME` varies another option of the environment:
+the values are --NAMEs then."""
 
 
 def run(arguments: list[str]) -> None:
@@ -35,11 +40,13 @@ def run(arguments: list[str]) -> None:
     from retain.training.runs import Run
 
     trained = Run(arguments[0])
-    settings = trained.config.evaluation
+    settings, words = _varying(trained.config.evaluation, arguments[1:])
     flag = f"{settings.parameter}s" if settings.parameter else None
-    options: Any = parse(
-        _options(settings, flag), arguments[1:], prog=f"retain evaluate {arguments[0]}"
-    )
+    options: Any = parse(_options(settings, flag), words, prog=f"retain evaluate {arguments[0]}")
+    other = settings.parameter != trained.config.evaluation.parameter
+    if flag is not None and other and not getattr(options, flag):
+        named = flag.replace("_", "-")
+        raise ConfigError(f"--parameter {settings.parameter} needs its values: --{named} VALUE ...")
     target: Path | None = options.json
     if target is not None and target.is_dir():
         raise ConfigError(f"--json {target} is a folder; give the name of a file")
@@ -52,6 +59,7 @@ def run(arguments: list[str]) -> None:
         records = api.evaluate(
             trained,
             environment=dataclasses.replace(environment, kwargs=kwargs),
+            parameter=settings.parameter,
             values=getattr(options, flag) if flag else None,
             episodes=options.episodes,
             seed=options.seed,
@@ -64,6 +72,23 @@ def run(arguments: list[str]) -> None:
     if target is not None:
         dump_json(target, {**trained.results(), "evaluations": records})
         say(f"written: {target}")
+
+
+def _varying(settings: EvaluationConfig, words: list[str]) -> tuple[EvaluationConfig, list[str]]:
+    """Takes `--parameter NAME` from the words, since the name of another flag follows from it."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--parameter")
+    try:
+        given, rest = parser.parse_known_args(words)
+    except argparse.ArgumentError:
+        raise RetainError("--parameter needs the name of an option of the environment") from None
+    if given.parameter is None:
+        return settings, words
+    name = given.parameter.replace("-", "_")
+    if name == settings.parameter:
+        return settings, rest
+    other = dataclasses.replace(settings, parameter=name, values=(), values_in_training=())
+    return other, rest
 
 
 def _options(settings: Any, flag: str | None) -> type:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from retain.report import drawing
+from retain.report.checks import Result
 from retain.report.drawing import colour, legend, words
 from retain.report.final import Group, by_option, by_setting, environment_of, short_name
-from retain.report.results import Point, Result
+from retain.report.results import Point
 from retain.report.statistics import with_error
 
 if TYPE_CHECKING:

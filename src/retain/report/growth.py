@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from retain.core.errors import ConfigError
+from retain.core.errors import ConfigError, RunError
 from retain.report import drawing
+from retain.report.checks import Result
 from retain.report.drawing import legend, words
 from retain.report.final import Group, environment_of, name_of, short_name
-from retain.report.results import Result
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,6 +33,7 @@ def mastered(result: Result) -> tuple[str, list[tuple[int, int]]]:
 
     Raises:
         ConfigError: If nothing grew in the run.
+        RunError: If its results do not say when.
     """
     environment, config = environment_of(result), result["config"]
     settings, evaluation = config.get("train", {}), config.get("evaluation", {})
@@ -49,9 +50,13 @@ def mastered(result: Result) -> tuple[str, list[tuple[int, int]]]:
             f"{' and '.join(missing) or '--train.curriculum-option'}"
         )
     when = _unit(result)
-    pairs = [
-        (int(row[when]), int(row["value"])) for row in result["training"].get("curriculum", [])
-    ]
+    rows = result["training"].get("curriculum", [])
+    if any(when not in row for row in [*rows, *result["training"].get("history", [])]):
+        raise RunError(
+            f"the results of '{result['run']}' lack '{when}' in training.curriculum or "
+            "training.history: when was it mastered?"
+        )
+    pairs = [(int(row[when]), int(row["value"])) for row in rows]
     whole = whole_mastered(result)
     if whole is not None:
         watched = [] if by_acting else evaluation.get("values_in_training", [])

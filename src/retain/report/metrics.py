@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from retain.core.config import load_json
 from retain.core.errors import ConfigError, RunError
-from retain.report.results import check_result
+from retain.report.checks import check_result
 
 Axis: TypeAlias = Literal["step", "updates", "env_steps", "episodes"]
 Band: TypeAlias = Literal["confidence", "standard_error", "none"]

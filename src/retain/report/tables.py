@@ -11,7 +11,8 @@ from pathlib import Path
 
 from retain.core.config import write_whole
 from retain.core.errors import ConfigError
-from retain.report.results import Point, Result, Value, points, sort_key
+from retain.report.checks import Result
+from retain.report.results import Point, Value, points, sort_key
 from retain.report.statistics import with_error
 
 END = "<!-- /table -->"

@@ -27,8 +27,8 @@ from retain.core.config import dump_json, load_json
 from retain.core.errors import ConfigError, RunError, first_line
 from retain.core.provenance import provenance
 from retain.evaluation import EnvironmentConfig, Scalar
-from retain.report.results import FORMAT as RESULTS_FORMAT
-from retain.report.results import check_result
+from retain.report.checks import FORMAT as RESULTS_FORMAT
+from retain.report.checks import check_result
 from retain.training import checkpoints
 from retain.training.config import (
     AnyRunConfig,
