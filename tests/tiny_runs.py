@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from retain.agents.a2c import A2CConfig
 from retain.agents.dqn import DQNConfig
 from retain.agents.online import OnlineAgentConfig
+from retain.agents.ppo import PPOConfig
 from retain.agents.sac_discrete import SACDiscreteConfig
 from retain.evaluation import EnvironmentConfig, EvaluationConfig
 from retain.memory import ModelConfig
@@ -88,6 +89,7 @@ ONLINE_AGENTS: dict[str, type[OnlineAgentConfig]] = {
     "dqn": DQNConfig,
     "sac_discrete": SACDiscreteConfig,
     "a2c": A2CConfig,
+    "ppo": PPOConfig,
 }
 ONLINE_MODELS: dict[str, ModelConfig] = {
     "lstm": LSTMConfig(width=16),

@@ -371,7 +371,8 @@ def metrics_of(name: str) -> set[str]:
         "begins": whole[:, 0].bool(),
         "read_before": 0 * whole[:, 0].long(),
     }
-    _, metrics = agent(batch, agent.network.model.initial_state(1))
+    memory = agent.network.model.initial_state(1)
+    _, metrics = agent(agent.prepare(batch, memory), memory)
     return set(metrics)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 from dataclasses import replace
 from typing import Any
@@ -16,6 +17,7 @@ from torch.nn import functional as F
 from retain.agents.a2c import A2C, A2CConfig
 from retain.agents.dqn import DQN, DQNConfig
 from retain.agents.online import OnlineAgent, OnlineAgentConfig
+from retain.agents.ppo import PPO, PPOConfig
 from retain.agents.sac_discrete import SACDiscrete, SACDiscreteConfig
 from retain.core.errors import ConfigError
 from retain.memory import ModelConfig
@@ -32,6 +34,7 @@ AGENTS: dict[str, tuple[type[OnlineAgent], Any]] = {
     "dqn": (DQN, DQNConfig),
     "sac_discrete": (SACDiscrete, SACDiscreteConfig),
     "a2c": (A2C, A2CConfig),
+    "ppo": (PPO, PPOConfig),
 }
 # Other tests may have registered models of examples by now.
 OWN_MODELS = [name for name in MODELS.names() if MODELS.get(name).__module__.startswith("retain.")]
@@ -102,6 +105,11 @@ def network_tokens(agent: OnlineAgent, batch: dict[str, torch.Tensor]) -> torch.
 
 def initial(agent: OnlineAgent, batch: dict[str, torch.Tensor]) -> Any:
     return agent.network.model.initial_state(len(batch["mask"]))
+
+
+def first_loss(agent: OnlineAgent, batch: dict[str, torch.Tensor]) -> Any:
+    """The loss and the metrics of a batch before any update."""
+    return agent(agent.prepare(batch, initial(agent, batch)), initial(agent, batch))
 
 
 @pytest.mark.parametrize("double", [True, False])
@@ -266,15 +274,121 @@ def test_a2c_learns_from_one_step_alone():
     assert all(bool((p.grad != 0).any()) for p in agent.actor.parameters())
 
 
+def moved_ppo(**options: Any) -> tuple[Any, dict[str, torch.Tensor]]:
+    """An agent whose policy is no longer the one that played, and what was played."""
+    agent = make("ppo", discount=0.9, gae_lambda=0.7, **options)
+    batch = experience([5, 3], cut=(1,))
+    batch = agent.prepare(batch, initial(agent, batch))
+    with torch.no_grad():
+        for parameter in agent.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return agent, batch
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+def test_ppo_is_the_clipped_objective_step_by_step(normalize):
+    agent, batch = moved_ppo(clip=0.1, entropy_weight=0.2, normalize_advantages=normalize)
+    real = [(row, t) for row, length in enumerate([5, 3]) for t in range(length)]
+    advantage = {at: batch["advantage"][at] for at in real}
+    if normalize:
+        numbers = torch.stack(list(advantage.values()))
+        deviation = numbers.std(correction=0)
+        advantage = {at: (a - numbers.mean()) / deviation for at, a in advantage.items()}
+    z = features(agent, batch)
+    log_policy, value = F.log_softmax(agent.actor(z), -1), agent.critic(z)[..., 0]
+    total, clipped = 0.0, 0
+    for at in real:
+        ratio = (log_policy[at][batch["action"][at] - 2] - batch["log_taken"][at]).exp()
+        a, moved = advantage[at], float(ratio.detach())
+        within = min(max(moved, 0.9), 1.1)
+        clipped += within != moved
+        gain = ratio * a if moved * a <= within * a else within * a
+        entropy = -(log_policy[at].exp() * log_policy[at]).sum()
+        total = total - gain + 0.5 * (batch["goal"][at] - value[at]) ** 2 - 0.2 * entropy
+    assert 0 < clipped < len(real)  # both sides of the minimum
+    loss, metrics = agent(batch, initial(agent, batch))
+    torch.testing.assert_close(loss, total / len(real))
+    assert float(metrics["clipped"]) == pytest.approx(clipped / len(real))
+    assert float(metrics["kl"].detach()) > 0
+    parameters = [p for p in agent.parameters() if p.requires_grad]
+    mine = torch.autograd.grad(loss, parameters)
+    theirs = torch.autograd.grad(total / len(real), parameters)
+    for one, other in zip(mine, theirs, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_ppo_takes_the_advantages_of_the_policy_that_played():
+    agent, steps = make("ppo"), make("a2c", num_steps=5, normalize="none")
+    steps.load_state_dict(agent.state_dict())
+    batch = experience([5, 3], cut=(1,))
+    prepared = agent.prepare(batch, initial(agent, batch))
+    _, value, _ = steps.read(batch, initial(agent, batch))
+    mask = batch["mask"]
+    expected = steps.advantages(batch, value)[mask]
+    torch.testing.assert_close(prepared["advantage"][mask], expected)
+    torch.testing.assert_close(prepared["goal"][mask], expected + value[:, :-1][mask])
+    metrics = first_loss(agent, batch)[1]
+    assert float(metrics["kl"].detach()) == pytest.approx(0, abs=1e-12)
+    assert float(metrics["clipped"]) == 0
+    assert not any(prepared[name].requires_grad for name in ("log_taken", "advantage", "goal"))
+
+
+def test_ppo_compares_policies_without_dropout():
+    model = replace(small("gpt2"), dropout=0.5)
+    agent, batch = make("ppo", model), experience([5, 3])
+    one, other = (agent.prepare(batch, initial(agent, batch)) for _ in range(2))
+    torch.testing.assert_close(one["log_taken"], other["log_taken"])
+    assert agent.training
+
+
+@pytest.mark.parametrize(("minibatches", "sizes"), [(1, [5]), (2, [3, 2]), (9, [1] * 5)])
+def test_a_pass_of_ppo_has_every_episode_once(minibatches, sizes):
+    agent = make("ppo", small("rate"), epochs=3, minibatches=minibatches)
+    batch = experience([3, 1, 2, 2, 4, 1])
+    batch["mask"][5] = False  # over before this run of steps began
+    memory = agent.network.model.initial_state(6)
+    batch["read_before"][:] = 4  # so that the memory is the one given
+    marked = replace(memory, memory_BMD=torch.arange(6.0)[:, None, None] + memory.memory_BMD)
+    passes = list(agent.passes({**batch, "row": torch.arange(6)}, marked))
+    assert [len(part["row"]) for part, _ in passes] == sizes * 3
+    orders = [part["row"].tolist() for part, _ in passes]
+    for epoch in range(3):
+        seen = itertools.chain(*orders[epoch * len(sizes) : (epoch + 1) * len(sizes)])
+        assert sorted(seen) == [0, 1, 2, 3, 4]
+    for part, state in passes:
+        torch.testing.assert_close(state.memory_BMD, marked.memory_BMD[part["row"]])
+    if minibatches == 9:
+        assert len({tuple(itertools.chain(*orders[i * 5 : i * 5 + 5])) for i in range(3)}) > 1
+
+
+def test_a_first_memory_that_is_learned_is_read_anew_in_each_pass_of_ppo():
+    agent = make("ppo", small("rate"), epochs=2, minibatches=2)
+    batch = experience([3, 5])
+    memory = initial(agent, batch)
+    batch = agent.prepare(batch, memory)
+    first = agent.network.model.memory_MD
+    optimiser = torch.optim.SGD(agent.parameters(), lr=0.1)
+    grown = []
+    for part, start in agent.passes(batch, memory):
+        torch.testing.assert_close(start.memory_BMD[0], agent.network.model.first_memory())
+        loss, _ = agent(part, start)
+        optimiser.zero_grad()
+        loss.backward()
+        grown.append(float(first.grad.abs().sum()))
+        optimiser.step()
+    assert len(grown) == 4
+    assert min(grown) > 0
+
+
 @pytest.mark.parametrize("name", AGENTS)
 def test_padding_changes_nothing(name):
     agent, batch = make(name), experience([3, 5])
-    loss, _ = agent(batch, initial(agent, batch))
+    loss, _ = first_loss(agent, batch)
     changed = {k: v.clone() for k, v in batch.items()}
     changed["observation"][0, 4:] = 7.0
     changed["action"][0, 3:] = 5
     changed["reward"][0, 3:] = -9.0
-    again, _ = agent(changed, initial(agent, batch))
+    again, _ = first_loss(agent, changed)
     torch.testing.assert_close(loss, again)
 
 
@@ -399,7 +513,7 @@ def test_every_model_learns_with_every_agent(name, model):
     batch = experience([5, 3])
     optimiser = torch.optim.AdamW([p for p in agent.parameters() if p.requires_grad], lr=1e-2)
     before = [p.clone() for p in agent.parameters()]
-    loss, _ = agent(batch, initial(agent, batch))
+    loss, _ = first_loss(agent, batch)
     loss.backward()
     optimiser.step()
     agent.after_update()
@@ -428,6 +542,10 @@ def test_continuous_actions_are_refused(name):
         (A2CConfig, {"gae_lambda": -0.1}, "gae_lambda"),
         (A2CConfig, {"value_weight": -1.0}, "value_weight"),
         (A2CConfig, {"num_steps": 5}, "needs whole episodes"),
+        (PPOConfig, {"clip": 0.0}, "clip"),
+        (PPOConfig, {"epochs": 0}, "epochs"),
+        (PPOConfig, {"minibatches": 0}, "minibatches"),
+        (PPOConfig, {"num_steps": 0}, "num_steps"),
     ],
 )
 def test_settings_that_cannot_be_used_are_refused(config, options, message):

@@ -27,7 +27,7 @@ def beginning_with(config: AnyRunConfig, initial: Path, **train: Any) -> AnyRunC
     return replace(config, seed=5, initial_weights=str(initial), train=changed)
 
 
-@pytest.mark.parametrize("agent", [None, "dqn", "sac_discrete", "a2c"])
+@pytest.mark.parametrize("agent", [None, "dqn", "sac_discrete", "a2c", "ppo"])
 def test_training_begins_with_the_weights_of_a_run(agent: str | None, tmp_path: Path):
     config: AnyRunConfig = tiny() if agent is None else tiny_online(agent)
     first = api.train(config, runs=tmp_path, name="first", final_evaluation=False)

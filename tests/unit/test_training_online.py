@@ -19,7 +19,7 @@ from retain.training import online, preparation
 from retain.training.config import OnlineRunConfig
 from retain.training.runs import Run
 from retain.training.settings import OnlineTrainConfig
-from tiny_runs import metrics, poison, tiny_online, weights
+from tiny_runs import ONLINE_AGENTS, metrics, poison, tiny_online, weights
 
 
 def train(config: OnlineRunConfig, runs: Path, **options: Any) -> tuple[Run, dict[str, Any]]:
@@ -46,7 +46,7 @@ def trainer(config: OnlineRunConfig, folder: Path) -> Any:
         ({"env_steps": 1000, "episodes": 7}, 28, [3, 6, 7]),
     ],
 )
-@pytest.mark.parametrize("agent", ["dqn", "a2c"])
+@pytest.mark.parametrize("agent", ["dqn", "a2c", "ppo"])
 def test_training_ends_when_a_budget_is_spent(
     tmp_path: Path, agent: str, budget: dict[str, Any], steps: int, rounds: list[int]
 ) -> None:
@@ -54,7 +54,9 @@ def test_training_ends_when_a_budget_is_spent(
     told: list[int] = []
     run, training = train(config, tmp_path, report=lambda at, _: told.append(at))
     assert (training["env_steps"], training["episodes"]) == (steps, rounds[-1])
-    assert training["updates"] == (steps // 4 if agent == "dqn" else len(rounds))
+    # An update for each of the steps' fourths, for each round, or four for each episode alone.
+    updates = {"dqn": steps // 4, "a2c": len(rounds), "ppo": 4 * rounds[-1]}
+    assert training["updates"] == updates[agent]
     lines = metrics(run.folder)
     assert [line["episodes"] for line in lines] == rounds
     assert [line["step"] for line in lines] == [line["env_steps"] for line in lines]
@@ -170,7 +172,7 @@ def test_epsilon_may_fall_at_once_or_be_of_no_use(tmp_path: Path) -> None:
     assert not any("train/epsilon" in line for line in lines)
 
 
-@pytest.mark.parametrize("agent", ["dqn", "a2c"])
+@pytest.mark.parametrize("agent", ["dqn", "a2c", "ppo"])
 @pytest.mark.parametrize("dropout", [True, False])
 def test_dropout_while_collecting_is_as_told_and_on_while_learning(
     tmp_path: Path, agent: str, dropout: bool
@@ -218,10 +220,10 @@ def test_the_gradient_is_clipped_and_logged_as_it_was(tmp_path: Path, clip: floa
 
 
 def test_every_part_learns_but_the_targets_follow(tmp_path: Path) -> None:
-    for agent, model in (("dqn", "rate"), ("sac_discrete", "rate"), ("a2c", "rate")):
+    for agent in ONLINE_AGENTS:
         settings = {"learn_temperature": True} if agent == "sac_discrete" else {}
         config = tiny_online(
-            agent, model, kwargs={"corridor_length": 7}, settings=settings, learning_rate=0.01
+            agent, "rate", kwargs={"corridor_length": 7}, settings=settings, learning_rate=0.01
         )
         folder = tmp_path / agent
         new = preparation.start_online(config, folder / "new")
@@ -485,7 +487,7 @@ def _scores(monkeypatch: pytest.MonkeyPatch, scores: dict[int, list[float]]) -> 
     return asked
 
 
-@pytest.mark.parametrize("agent", ["dqn", "a2c"])
+@pytest.mark.parametrize("agent", ["dqn", "a2c", "ppo"])
 def test_the_curriculum_doubles_an_option_when_its_value_is_mastered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, agent: str
 ) -> None:

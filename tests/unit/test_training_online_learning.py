@@ -35,6 +35,10 @@ LEARNING = {
         "a2c", learning_rate=5e-3, **CHAIN, **USUAL,
         settings={"num_steps": 4, "normalize": "none", "entropy_weight": 0.01},
     ),
+    "ppo": tiny_online("ppo", learning_rate=3e-3, **CHAIN, **USUAL),
+    "ppo of steps": tiny_online(
+        "ppo", learning_rate=3e-3, **CHAIN, **USUAL, settings={"num_steps": 4}
+    ),
 }  # fmt: skip
 
 

@@ -62,6 +62,14 @@ CONFIGS = {
         "a2c", "rate", "CartPole-v1", {"max_episode_steps": 16}, episodes=16,
         settings={"num_steps": 5, "normalize": "none", "normalize_observations": True}, **OFTEN,
     ),
+    "ppo rate": tiny_online(
+        "ppo", "rate", "retain/TMaze-v0", MAZE, episodes=30, dropout_in_collection=False,
+        settings={"epochs": 2, "minibatches": 3}, **OFTEN,
+    ),
+    "ppo gpt2 steps": tiny_online(
+        "ppo", "gpt2", "CartPole-v1", {"max_episode_steps": 16}, episodes=16,
+        settings={"num_steps": 5, "epochs": 2, "normalize_observations": True}, **OFTEN,
+    ),
 }  # fmt: skip
 NAMES = list(CONFIGS)
 

@@ -15,6 +15,7 @@ Axes: B batch, T steps, L = T + 1 tokens, D width, A actions.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -218,12 +219,30 @@ class OnlineAgent(Policy):
         """Computes the loss of a batch of experience.
 
         Args:
-            batch: See the top of the file.
+            batch: See the top of the file, with what `prepare` adds.
             memory: The memory before the first token.
 
         Returns:
             The loss and the metrics to log.
         """
+
+    def prepare(self, batch: Batch, memory: MemoryState) -> Batch:
+        """Adds to experience what all passes over it need, before the first of them.
+
+        Args:
+            batch: See the top of the file.
+            memory: The memory before the first token.
+        """
+        return batch
+
+    def passes(self, batch: Batch, memory: MemoryState) -> Iterator[tuple[Batch, MemoryState]]:
+        """Yields what an update is made from, one after the other: once all, or part by part.
+
+        Args:
+            batch: What `prepare` gives.
+            memory: The memory before the first token.
+        """
+        yield batch, memory
 
     @abstractmethod
     def scores(self, features: Tensor) -> Tensor:

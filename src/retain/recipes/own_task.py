@@ -32,6 +32,7 @@ AGENT_SETTINGS: dict[str, dict[str, Any]] = {
     "sac_discrete": {"target_rate": 0.01, "learn_temperature": True, "target_entropy": 0.3},
     # Whole episodes, for the gradient to go back to what is to be remembered.
     "a2c": {"normalize": "batch", "entropy_weight": 0.01},
+    "ppo": {},
 }
 
 
@@ -54,6 +55,7 @@ def _register(agent: str, title: str) -> None:
 _register("dqn", "DQN")
 _register("sac_discrete", "SAC-Discrete")
 _register("a2c", "A2C")
+_register("ppo", "PPO")
 
 
 @RECIPES.register("minari/sequence_policy")

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from retain.agents.a2c import A2CConfig
+from retain.agents.actor_critic import ActorCriticConfig
 from retain.agents.online import OnlineAgent
 from retain.core.errors import RunError, TrainingError
 from retain.core.seeding import generator
@@ -224,12 +224,12 @@ class _Trainer:
             rng = generator(self.config.seed, _REPLAY, progress.updates)
             batch = replay.sample(settings.batch_size, rng)
             memory = self.agent.network.model.initial_state(settings.batch_size)
-            self._update(batch, memory)
+            self._update(self._tensors(batch), memory)
 
     def _round_of_its_own(self) -> None:
-        """Plays a round and makes an update after each stretch of it."""
+        """Plays a round and learns from each stretch of it."""
         progress, config = self.progress, self.config.agent
-        num_steps = config.num_steps if isinstance(config, A2CConfig) else None
+        num_steps = config.num_steps if isinstance(config, ActorCriticConfig) else None
         first, count = progress.episodes, self._count()
         self.agent.train(self.settings.dropout_in_collection)
         start = time.perf_counter()
@@ -239,7 +239,11 @@ class _Trainer:
             progress.collecting += time.perf_counter() - start
             self._count_steps(stretch.batch, stretch.ended)
             self.agent.train()
-            self._update(stretch.batch, stretch.memory)
+            batch = self._tensors(stretch.batch)
+            with self.fabric.autocast():
+                batch = self.agent.prepare(batch, stretch.memory)
+            for part, memory in self.agent.passes(batch, stretch.memory):
+                self._update(part, memory)
             self.agent.train(self.settings.dropout_in_collection)
             start = time.perf_counter()
 
@@ -269,10 +273,9 @@ class _Trainer:
         done = min(1.0, spent / max(settings.exploration_fraction, 1e-9))
         return 1.0 + (last - 1.0) * done
 
-    def _update(self, batch: EpisodeBatch, memory: MemoryState) -> None:
-        tensors = self._tensors(batch)
+    def _update(self, batch: dict[str, Tensor], memory: MemoryState) -> None:
         with self.fabric.autocast():  # Fabric's own wrapper cannot take a memory
-            loss, metrics = self.agent(tensors, memory)
+            loss, metrics = self.agent(batch, memory)
         if not math.isfinite(float(loss.detach())):
             self._give_up("the loss is not a number")
         self.fabric.backward(loss)
