@@ -10,6 +10,7 @@ from typing import Any
 import all_models
 import growing
 import memory_chain
+import memory_chain_ppo
 import memory_rl
 from common import RESULTS, Experiment
 
@@ -85,6 +86,31 @@ def chain_table(figures: Path) -> str:
         "shown."
     )
     return "\n\n".join(parts)
+
+
+def chain_ppo_table() -> str:
+    """Final return of A2C and of PPO, from the same episodes."""
+    settings = memory_chain_ppo.SETTINGS
+    names = [f"{task.replace('_', ' ')} {value}" for task, value in settings]
+    heads = [f"{name}: {agent}" for name in names for agent in ("A2C", "PPO")]
+    rows = [f"| model | {' | '.join(heads)} |", f"|---|{'---:|' * len(heads)}"]
+    suites = (memory_chain.SUITE, memory_chain_ppo.SUITE)
+    for model in memory_chain_ppo.MODELS:
+        found = [
+            _by(suite, task, lambda result: str(_option(result))).get((model, str(value)), [])
+            for task, value in settings
+            for suite in suites
+        ]
+        if any(found[1::2]):
+            rows.append(f"| `{model}` | {' | '.join(_cell(f, _return) for f in found)} |")
+    return "\n".join(
+        [
+            *rows,
+            "",
+            "Mean return of 100 episodes ± standard error over runs (number of runs); 1 is best, 0 "
+            "is guessing. 10,000 episodes each, 625 updates of A2C and 10,000 of PPO.",
+        ]
+    )
 
 
 def credit_table(figures: Path) -> str:

@@ -15,6 +15,7 @@ import growing
 import items
 import lengths
 import memory_chain
+import memory_chain_ppo
 import memory_rl
 import online_tables
 import recall
@@ -157,6 +158,7 @@ def main() -> None:
         (PAGE, "growing", growing.SUITE, lambda: online_tables.growing_table(FIGURES)),
         (PAGE, "growing-walks", growing.SUITE, retention_tables.growing_walks_table),
         (PAGE, "memory-chain", memory_chain.SUITE, lambda: online_tables.chain_table(FIGURES)),
+        (PAGE, "memory-chain-ppo", memory_chain_ppo.SUITE, online_tables.chain_ppo_table),
         (PAGE, "gates", memory_chain.SUITE, online_tables.as_published_table),
         (PAGE, "long-spans", memory_chain.SUITE, online_tables.long_spans_table),
         (PAGE, "online-speed", "online_speed.json", online_tables.online_speed_table),

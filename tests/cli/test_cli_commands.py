@@ -62,6 +62,9 @@ ONLINE = {
     "key_to_door/growing": ["--length=2"],
     "memory_length/a2c": ["--length=3"],
     "memory_length/growing": ["--length=6"],
+    "memory_length/ppo": ["--length=3"],
+    "memory_size/ppo": ["--bits=2"],
+    "distributed_memory/ppo": ["--length=4", "--bits=3"],
     "memory_size/a2c": ["--bits=2"],
     "distributed_memory/a2c": ["--length=4", "--bits=3"],
 }

@@ -23,9 +23,11 @@ from retain.training.preparation import agent_of, start_online
 
 NAMES = [
     name for name in RECIPES.names()
-    if name.split("/")[-1] in ("dqn", "sac_discrete", "a2c")
+    if name.split("/")[-1] in ("dqn", "sac_discrete", "a2c", "ppo")
     and RECIPES.get(name).__module__ in (memory_chain.__name__, memory_rl.__name__)
 ]  # fmt: skip
+#: Those of the published studies; PPO is ours.
+PUBLISHED = [name for name in NAMES if not name.endswith("ppo")]
 OWN_MODELS = [name for name in MODELS.names() if MODELS.get(name).__module__.startswith("retain.")]
 
 
@@ -35,18 +37,20 @@ def made(name: str, **arguments: Any) -> OnlineRunConfig:
     return config
 
 
-def test_there_are_seven() -> None:
-    assert len(NAMES) == 7
+def test_there_are_ten() -> None:
+    assert (len(NAMES), len(PUBLISHED)) == (10, 7)
     assert all(inspect.getdoc(RECIPES.get(name)) for name in NAMES)
 
 
-@pytest.mark.parametrize("budget", ["short", "published"])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("name", "budget"),
+    [*((name, None) for name in NAMES), *((name, "published") for name in PUBLISHED)],
+)
 def test_every_model_and_budget_gives_a_run_that_can_begin(
-    name: str, budget: str, tmp_path: Path
+    name: str, budget: str | None, tmp_path: Path
 ) -> None:
     for model in OWN_MODELS:
-        config = made(name, model=model, budget=budget)
+        config = made(name, model=model, **({} if budget is None else {"budget": budget}))
         assert (config.recipe, config.model.registered_name) == (name, model)
         assert config_from_dict(config_to_dict(config)) == config
         if model in ("lstm", "gpt2", "rate"):
@@ -57,7 +61,7 @@ def test_every_model_and_budget_gives_a_run_that_can_begin(
 def test_what_a_run_is_evaluated_by_can_be_another_than_it_was_trained_at(name: str) -> None:
     config = made(name, model="gpt2")
     parameter, kwargs = config.evaluation.parameter, config.environment.kwargs
-    if name == "memory_size/a2c":  # another number of bits is another observation
+    if name.startswith("memory_size/"):  # another number of bits is another observation
         assert parameter is None
         return
     assert parameter is not None
@@ -106,7 +110,7 @@ def test_published_settings_are_those_of_the_authors() -> None:
     assert (config.train.num_envs, config.train.episodes) == (1, 10_000)
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if not name.endswith("a2c")])
+@pytest.mark.parametrize("name", [name for name in PUBLISHED if not name.endswith("a2c")])
 def test_a_published_budget_of_an_unknown_length_is_refused(name: str) -> None:
     task = name.split("/")[0]
     with pytest.raises(ConfigError, match=f"no published budget for {task} of length 7, only for"):

@@ -34,6 +34,8 @@ AGENT_SETTINGS: dict[str, dict[str, Any]] = {
     "a2c": {"normalize": "batch", "entropy_weight": 0.01},
     "ppo": {},
 }
+#: Its many updates from the same episodes are smaller ones.
+LEARNING_RATES = {"ppo": 3e-4}
 
 
 def _register(agent: str, title: str) -> None:
@@ -166,7 +168,7 @@ def _online(
             batch_size=32,
             updates_per_step=0.05,
             checkpoint_every=10_000,
-            learning_rate=1e-3,
+            learning_rate=LEARNING_RATES.get(agent, 1e-3),
             gradient_clip=1.0,
             num_threads=1,
         ),
