@@ -94,12 +94,16 @@ def chain_ppo_table() -> str:
     names = [f"{task.replace('_', ' ')} {value}" for task, value in settings]
     heads = [f"{name}: {agent}" for name in names for agent in ("A2C", "PPO")]
     rows = [f"| model | {' | '.join(heads)} |", f"|---|{'---:|' * len(heads)}"]
-    suites = (memory_chain.SUITE, memory_chain_ppo.SUITE)
+    groups = {
+        (suite, task): _by(suite, task, lambda result: str(_option(result)))
+        for suite in (memory_chain.SUITE, memory_chain_ppo.SUITE)
+        for task in dict(settings)
+    }
     for model in memory_chain_ppo.MODELS:
         found = [
-            _by(suite, task, lambda result: str(_option(result))).get((model, str(value)), [])
+            groups[suite, task].get((model, str(value)), [])
             for task, value in settings
-            for suite in suites
+            for suite in (memory_chain.SUITE, memory_chain_ppo.SUITE)
         ]
         if any(found[1::2]):
             rows.append(f"| `{model}` | {' | '.join(_cell(f, _return) for f in found)} |")
