@@ -141,6 +141,20 @@ def test_short_corridors_train_at_any_length_and_are_judged_at_their_own(tmp_pat
         start_online(made("passive_tmaze/short_corridors", model=model), tmp_path / model)
 
 
+@pytest.mark.parametrize("length", [*range(1, 12), 29, 100])
+@pytest.mark.parametrize("task", ["passive_tmaze", "active_tmaze"])
+def test_short_corridors_are_left_once_every_step_of_a_segment_is_asked(
+    task: str, length: int
+) -> None:
+    config = made(f"{task}/short_corridors", length=length)
+    *watched, far = config.evaluation.values_in_training
+    assert (watched[-1], far) == (length, 10 * length)
+    assert watched == list(range(watched[0], length + 1))
+    segment = config.model.context_length
+    assert min(length, segment) <= len(watched) <= segment + 2
+    assert watched[0] >= 1
+
+
 GROWING = {"passive_tmaze": 1500, "active_tmaze": 500, "visual_match": 1000, "key_to_door": 500}
 
 

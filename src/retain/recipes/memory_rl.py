@@ -218,14 +218,17 @@ def _short_corridors(run: OnlineRunConfig, length: int) -> OnlineRunConfig:
     """Trains on short corridors too, and is judged at the longest one that the authors have.
 
     Neither what to write nor how to walk depends on the length, and in a short episode most steps
-    matter. Training ends once ten times the length is walked.
+    matter. Training ends once ten times the length is walked, and the question is answered at every
+    step of a segment: of a memory that is kept it may still be answered wrongly at some of them.
     """
     task = run.recipe.split("/")[0]
+    # A segment is a third of the longest episode, which is at most three steps longer.
+    every_step = range(max(1, length - length // 3 - 1), length + 1)
     train = replace(run.train, env_kwargs={"min_corridor_length": 1})
     evaluation = replace(
         run.evaluation,
         values=(length, 10 * length, max(EPISODES[task])),
-        values_in_training=(length, 10 * length),
+        values_in_training=(*every_step, 10 * length),
     )
     return replace(run, recipe=f"{task}/short_corridors", train=train, evaluation=evaluation)
 
