@@ -7,6 +7,7 @@ import itertools
 import json
 import re
 import runpy
+import shutil
 import sys
 from dataclasses import fields
 from pathlib import Path
@@ -267,6 +268,12 @@ def test_another_option_can_be_varied(run: Path) -> None:
     assert found == [("min_corridor_length", 2), ("min_corridor_length", 9)]
     assert main([*command, "corridor_length", "--corridor-lengths", "3"]) == 0  # the run's own
     assert evaluations(run)[-1]["value"] == 3
+    assert main([*command, "noise", "--noises", "continuous", "discrete"]) == 0
+    assert [record["value"] for record in evaluations(run)[-2:]] == ["continuous", "discrete"]
+    assert main([*command, "balanced-goals", "--balanced-goalss", "True"]) == 0
+    assert evaluations(run)[-1]["value"] is True
+    assert main([*command, "step_penalty", "--step-penaltys", "0.5"]) == 0
+    assert evaluations(run)[-1]["value"] == 0.5
 
 
 @pytest.mark.parametrize("kind", ["success", "curves", "heatmap"])
@@ -575,6 +582,19 @@ def test_a_run_is_trained_anew(run: Path, tmp_path: Path) -> None:
         again = json.loads((tmp_path / f"again-{number}" / "config.json").read_text())
         train = {**told["train"], "updates": 2, "evaluate_every": None}
         assert again == {**told, "seed": 8, "train": train, "initial_weights": str(run)}
+
+
+def test_a_run_anew_begins_with_its_own_copy_of_the_weights(run: Path, tmp_path: Path) -> None:
+    shared = run.parent / "first"
+    shutil.copytree(run, shared)
+    few = ["--train.updates=1", "--no-evaluation", "--train.evaluate-every=None", "--runs"]
+    few.append(str(tmp_path))
+    assert main(["train", str(run), *few, "--name=a", f"--initial-weights={shared}"]) == 0
+    shutil.rmtree(shared)
+    for number, source in enumerate((tmp_path / "a", tmp_path / "a" / "config.json")):
+        assert main(["train", str(source), *few, f"--name=b{number}"]) == 0
+        again = json.loads((tmp_path / f"b{number}" / "config.json").read_text())
+        assert again["initial_weights"] == str(tmp_path / "a" / "initial")
 
 
 def test_help_of_training_anew(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

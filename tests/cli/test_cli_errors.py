@@ -43,23 +43,39 @@ def test_a_parameter_needs_a_name_and_values(refused: Refused, trained: Path) ->
     assert "--parameter needs the name of an option of the environment" in line
     line = refused("evaluate", trained, "--parameter=hints", "--hintss", "2")
     assert "no option 'hints'; its options: balanced_goals, corridor_length" in line
+    for wrong in ("", "foo bar", "3x", "a"):
+        line = refused("evaluate", trained, f"--parameter={wrong}")
+        assert f"--parameter '{wrong}' is not the name of an option" in line
+    line = refused("evaluate", trained, "--parameter", "num_env", "--num-envs", "3")
+    assert "--num-envs means something else here; in Python: retain.evaluate(run, p" in line
+    line = refused("evaluate", trained, "--parameter=noise", "--noises", "[1]")
+    assert "--noises: '[1]' is not a number, True, False or a text" in line
     line = refused("evaluate", trained, "--parameter", "hints", "--hints")
     assert "did you mean --hintss" in line
 
 
-def test_what_holds_no_settings_is_not_trained_anew(refused: Refused, here: Path) -> None:
+def test_what_holds_no_settings_is_not_trained_anew(
+    refused: Refused, here: Path, trained: Path
+) -> None:
     assert "runs/none does not exist" not in refused("train", "runs/none")
     (here / "runs").mkdir()
     line = refused("train", "runs/none")
     assert "run folder runs/none does not exist; there are no runs beside it" in line
     assert "runs is not a run's folder: it has no config.json" in refused("train", "runs")
     assert "none.json does not exist" in refused("train", "none.json")
+    (here / "text.txt").write_text("a")
+    assert "text.txt is a file of another kind; give a run's" in refused("train", "text.txt")
     (here / "list.json").write_text('[{"config": {}}]')
     (here / "other.json").write_text('{"config": {"model": {}}}')
     (here / "broken.json").write_text("{")
     line = refused("train", "list.json")
-    assert "list.json holds no settings of a run; give a run's folder, or a recipe" in line
+    assert "list.json holds no settings of a run; give a run's folder, its config.json" in line
     assert "the run's config has format None" in refused("train", "other.json")
+    certificate = Path(__file__).parents[2] / "benchmarks/results/certificates"
+    line = refused("train", next(certificate.glob("*.json")))
+    assert "holds no settings of a run" in line
+    line = refused("train", trained / "checkpoints" / "last")
+    assert "last is a checkpoint; give a run's folder" in line
     assert "broken.json is not whole JSON" in refused("train", "broken.json")
 
 

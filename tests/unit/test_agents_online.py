@@ -333,6 +333,22 @@ def test_ppo_takes_the_advantages_of_the_policy_that_played():
     assert not any(prepared[name].requires_grad for name in ("log_taken", "advantage", "goal"))
 
 
+@pytest.mark.parametrize("name", ["a2c", "ppo"])
+def test_the_heads_of_policy_and_critic_are_not_in_mixed_precision(name):
+    torch.set_default_dtype(torch.float32)
+    agent = make(name, num_steps=6, **({"normalize": "none"} if name == "a2c" else {}))
+    with torch.no_grad():
+        agent.critic[-1].bias.fill_(100.0)  # as large as values of CartPole
+    batch = experience([6, 4])
+    with torch.autocast("cpu", torch.bfloat16):
+        log_policy, value, _ = agent.read(batch, initial(agent, batch))
+        loss, _ = first_loss(agent, batch)
+    assert (log_policy.dtype, value.dtype) == (torch.float32, torch.float32)
+    expected = agent.read(batch, initial(agent, batch))
+    torch.testing.assert_close(value, expected[1], rtol=0, atol=0.1)  # the memory's own rounding
+    assert torch.isfinite(loss)
+
+
 def test_ppo_compares_policies_without_dropout():
     model = replace(small("gpt2"), dropout=0.5)
     agent, batch = make("ppo", model), experience([5, 3])
@@ -341,7 +357,9 @@ def test_ppo_compares_policies_without_dropout():
     assert agent.training
 
 
-@pytest.mark.parametrize(("minibatches", "sizes"), [(1, [5]), (2, [3, 2]), (9, [1] * 5)])
+@pytest.mark.parametrize(
+    ("minibatches", "sizes"), [(1, [5]), (2, [3, 2]), (4, [2, 1, 1, 1]), (9, [1] * 5)]
+)
 def test_a_pass_of_ppo_has_every_episode_once(minibatches, sizes):
     agent = make("ppo", small("rate"), epochs=3, minibatches=minibatches)
     batch = experience([3, 1, 2, 2, 4, 1])

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from retain import api
 from retain.agents.dqn import DQN, DQNConfig
+from retain.agents.ppo import PPO
 from retain.data.store import Episode, write_dataset
 from retain.models.lstm import LSTMConfig
 from retain.nn import standardize
@@ -46,10 +47,32 @@ def test_mean_and_variance_are_those_of_all_points_however_they_come(
     points = rng.normal(size=(sum(parts) + 2, 3, 2)) * scale + offset
     module = observed(points, *parts)
     assert int(module.count) == len(points)
-    np.testing.assert_allclose(module.mean, points.mean(axis=0), rtol=1e-5, atol=1e-5 * scale)
-    # Up to the rounding of a mean that may be a million deviations away from zero.
-    rounding = 1e-6 * abs(offset) * scale
-    np.testing.assert_allclose(module.variance, points.var(axis=0), rtol=1e-4, atol=rounding)
+    np.testing.assert_allclose(module.mean, points.mean(axis=0), rtol=1e-6, atol=1e-6 * scale)
+    np.testing.assert_allclose(module.deviation, points.std(axis=0), rtol=1e-6)
+
+
+def test_small_changes_of_a_large_number_add_up():
+    points = np.random.default_rng(0).normal(size=(4000, 1)) + 1e5
+    points[2000:] += 3
+    module = observed(points, *[1] * 3999)
+    assert float(module.mean) == pytest.approx(float(points.mean()), abs=0.01)
+    assert float(module.deviation) == pytest.approx(float(points.std()), rel=1e-3)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+def test_any_unit_of_measurement_does(scale: float):
+    points = np.random.default_rng(0).normal(size=(100, 1))
+    seen = observed(points * scale)(torch.as_tensor(points * scale))
+    torch.testing.assert_close(
+        seen.double(), torch.as_tensor((points - points.mean()) / points.std()), atol=1e-5, rtol=0
+    )
+
+
+def test_times_in_seconds_are_not_taken_for_constant():
+    times = np.linspace(0, 3600, 50)[:, None]
+    seen = observed(times + 1.7e9)(torch.as_tensor(times + 1.7e9))
+    expected = torch.as_tensor((times - times.mean()) / times.std())
+    torch.testing.assert_close(seen.double(), expected, atol=1e-4, rtol=0)
 
 
 def test_large_data_are_read_in_parts(monkeypatch: pytest.MonkeyPatch):
@@ -150,7 +173,32 @@ def test_every_observation_that_was_acted_on_counts_once(tmp_path: Path):
         where = f"{network}.memory.tokens.observation.0.standardize."
         assert int(found[where + "count"]) == run.results()["training"]["env_steps"]
         np.testing.assert_allclose(found[where + "mean"], acted_on.mean(axis=0), atol=1e-5)
-        np.testing.assert_allclose(found[where + "variance"], acted_on.var(axis=0), rtol=1e-3)
+        np.testing.assert_allclose(found[where + "deviation"], acted_on.std(axis=0), rtol=1e-5)
+
+
+@pytest.mark.parametrize("num_steps", [None, 4])
+def test_what_acted_learns_with_the_statistics_that_it_acted_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_steps: int | None
+):
+    calls: list[str] = []
+    for name in ("observe", "prepare"):
+        method = getattr(PPO, name)
+
+        def noted(self: Any, *given: Any, name: str = name, method: Any = method) -> Any:
+            calls.append(name)
+            return method(self, *given)
+
+        monkeypatch.setattr(PPO, name, noted)
+    config = tiny_online(
+        "ppo", environment="CartPole-v1", kwargs={"max_episode_steps": 8}, episodes=8,
+        settings={"normalize_observations": True, "num_steps": num_steps},
+    )  # fmt: skip
+    run = api.train(config, runs=tmp_path, name="run", final_evaluation=False)
+    later = 1 if num_steps is None else 2  # runs of steps in a round
+    rounds = [*["prepare"] * later, *["observe"] * later]
+    assert calls == ["observe", *rounds[:-1], *rounds]  # something has to be known at first
+    found = weights(run.folder)["network.tokens.observation.0.standardize.count"]
+    assert int(found) == run.results()["training"]["env_steps"]
 
 
 def test_by_default_nothing_is_normalised():

@@ -87,8 +87,13 @@ class ActorCritic(OnlineAgent):
             Logarithms of the policy [B, T, A], values [B, L], and the memory's own cost.
         """
         features_BLD, cost = self.network(batch, memory)
-        value_BL = self.critic(features_BLD).squeeze(-1)
-        return torch.log_softmax(self.actor(features_BLD[:, :-1]), dim=-1), value_BL, cost
+        # In mixed precision the heads are not: an advantage is a small difference of values, and
+        # bfloat16 knows none between 100 and 100.5.
+        with torch.autocast(features_BLD.device.type, enabled=False):
+            features_BLD = features_BLD.to(next(self.critic.parameters()).dtype)
+            value_BL = self.critic(features_BLD).squeeze(-1)
+            log_policy_BTA = torch.log_softmax(self.actor(features_BLD[:, :-1]), dim=-1)
+        return log_policy_BTA, value_BL, cost
 
     def advantages(self, batch: Batch, value_BL: Tensor) -> Tensor:
         """Returns generalised advantages, [B, T] (Schulman et al. 2016, arXiv 1506.02438).

@@ -85,7 +85,7 @@ class PPO(ActorCritic):
         begins = int(batch["read_before"][0]) == 0
         for _ in range(self.config.epochs):
             order = alive[torch.randperm(len(alive), device=alive.device)]
-            for rows in order.chunk(min(self.config.minibatches, len(alive))):
+            for rows in order.tensor_split(min(self.config.minibatches, len(alive))):
                 part = {name: values[rows] for name, values in batch.items()}
                 # A first memory that is learned is another one after each update.
                 fresh = self.network.model.initial_state(len(rows)) if begins else None

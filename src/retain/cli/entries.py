@@ -9,10 +9,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from retain.cli.options import value_of
+from retain.cli.options import scalar_of
 from retain.core.errors import RetainError
-
-_WORDS = {"True": True, "False": False}  # as the help writes them
 
 
 def with_new_entries(config: Any, words: list[str]) -> tuple[Any, list[str]]:
@@ -40,7 +38,7 @@ def with_new_entries(config: Any, words: list[str]) -> tuple[Any, list[str]]:
             if not queue or queue[0].startswith("--"):
                 raise RetainError(f"{flag} needs a value")
             value = queue.pop(0)
-        changed = _with(changed, path, _read(flag, value))
+        changed = _with(changed, path, scalar_of(flag, value))
     return changed, left
 
 
@@ -63,13 +61,3 @@ def _with(config: Any, path: list[str], value: Any) -> Any:
     if isinstance(config, dict):
         return {**config, name: value}
     return dataclasses.replace(config, **{name: _with(getattr(config, name), rest, value)})
-
-
-def _read(flag: str, text: str) -> int | float | bool | str:
-    """Reads a value: a number, a truth value, or else a text."""
-    if text in _WORDS:
-        return _WORDS[text]
-    value = value_of(text)
-    if not isinstance(value, int | float | bool | str):
-        raise RetainError(f"{flag}: '{text}' is not a number, True, False or a text")
-    return value

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import keyword
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from retain.cli.options import acting_options, environment_options, help_last, parse
+from retain.cli.options import acting_options, environment_options, help_last, parse, scalar_of
 from retain.core.errors import ConfigError, RetainError
 
 if TYPE_CHECKING:
@@ -42,11 +44,16 @@ def run(arguments: list[str]) -> None:
     trained = Run(arguments[0])
     settings, words = _varying(trained.config.evaluation, arguments[1:])
     flag = f"{settings.parameter}s" if settings.parameter else None
-    options: Any = parse(_options(settings, flag), words, prog=f"retain evaluate {arguments[0]}")
     other = settings.parameter != trained.config.evaluation.parameter
+    options: Any = parse(
+        _options(settings, flag, numbers=not other), words, prog=f"retain evaluate {arguments[0]}"
+    )
     if flag is not None and other and not getattr(options, flag):
         named = flag.replace("_", "-")
         raise ConfigError(f"--parameter {settings.parameter} needs its values: --{named} VALUE ...")
+    values = getattr(options, flag) if flag else None
+    if other and values is not None:
+        values = [scalar_of(f"--{flag}", text) for text in values]
     target: Path | None = options.json
     if target is not None and target.is_dir():
         raise ConfigError(f"--json {target} is a folder; give the name of a file")
@@ -60,7 +67,7 @@ def run(arguments: list[str]) -> None:
             trained,
             environment=dataclasses.replace(environment, kwargs=kwargs),
             parameter=settings.parameter,
-            values=getattr(options, flag) if flag else None,
+            values=values,
             episodes=options.episodes,
             seed=options.seed,
             num_envs=options.num_envs,
@@ -87,28 +94,42 @@ def _varying(settings: EvaluationConfig, words: list[str]) -> tuple[EvaluationCo
     name = given.parameter.replace("-", "_")
     if name == settings.parameter:
         return settings, rest
+    values = f"{name}s"
+    if not values.isidentifier() or keyword.iskeyword(values) or not name:
+        raise RetainError(f"--parameter '{given.parameter}' is not the name of an option")
+    if values in dict(_fields(settings)):
+        raise RetainError(
+            f"--{values.replace('_', '-')} means something else here; in Python: retain.evaluate("
+            f"run, parameter='{name}', values=[...])"
+        )
     other = dataclasses.replace(settings, parameter=name, values=(), values_in_training=())
     return other, rest
 
 
-def _options(settings: Any, flag: str | None) -> type:
-    fields: list[tuple[str, Any, Any]] = [
-        ("episodes", int, settings.episodes),
-        ("seed", int, settings.seed),
-        ("num_envs", int, settings.num_envs),
-        ("lookahead", int, settings.lookahead),
-        ("env", str | None, None),
-        ("option", tyro.conf.UseAppendAction[tuple[str, ...]], ()),
-        ("checkpoint", str, "last"),
-        ("device", str, "cpu"),
-        ("greedy", bool, False),
-        ("target_return", float | None, None),
-        ("json", Path | None, None),
-    ]
+def _fields(settings: EvaluationConfig) -> Iterator[tuple[str, tuple[Any, Any]]]:
+    """Yields the command's own options, each with its type and default."""
+    yield "episodes", (int, settings.episodes)
+    yield "seed", (int, settings.seed)
+    yield "num_envs", (int, settings.num_envs)
+    yield "lookahead", (int, settings.lookahead)
+    yield "env", (str | None, None)
+    yield "option", (tyro.conf.UseAppendAction[tuple[str, ...]], ())
+    yield "checkpoint", (str, "last")
+    yield "device", (str, "cpu")
+    yield "greedy", (bool, False)
+    yield "target_return", (float | None, None)
+    yield "json", (Path | None, None)
+
+
+def _options(settings: EvaluationConfig, flag: str | None, *, numbers: bool = True) -> type:
+    """Returns what can be given; values of the environment's option are whole numbers, or texts."""
+    fields = dict(_fields(settings))
     if flag is not None:
-        fields.insert(0, (flag, tuple[int, ...], settings.values))
+        fields = {flag: (tuple[int, ...] if numbers else tuple[str, ...], settings.values)} | fields
     options = dataclasses.make_dataclass(
-        "Options", [(n, t, dataclasses.field(default=d)) for n, t, d in fields], kw_only=True
+        "Options",
+        [(n, kind, dataclasses.field(default=default)) for n, (kind, default) in fields.items()],
+        kw_only=True,
     )
     options.__doc__ = f"""Let a run act in many episodes at once, and record how it did.
 

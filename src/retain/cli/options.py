@@ -16,6 +16,8 @@ import tyro
 
 from retain.core.errors import ConfigError, RetainError
 
+_WORDS = {"True": True, "False": False}  # as the help writes them
+
 #: What Python says of a text that is not a number, and what is meant.
 NOT_NUMBERS = {
     r"invalid literal for int\(\) with base 10: (.+)": r"\1 is not a whole number",
@@ -152,6 +154,20 @@ def value_of(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
+
+
+def scalar_of(flag: str, text: str) -> int | float | bool | str:
+    """Reads a value of a flag: a number, a truth value, or else a text.
+
+    Raises:
+        RetainError: If it is something of several parts, or null.
+    """
+    if text in _WORDS:
+        return _WORDS[text]
+    value = value_of(text)
+    if not isinstance(value, int | float | bool | str):
+        raise RetainError(f"{flag}: '{text}' is not a number, True, False or a text")
+    return value
 
 
 def _raise_own(ended: BaseException) -> None:

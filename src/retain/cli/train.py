@@ -148,17 +148,23 @@ def _settings_in(path: Path) -> AnyRunConfig:
         RetainError: If there are none.
     """
     from retain.core.config import load_json
+    from retain.training.checkpoints import WEIGHTS
     from retain.training.config import config_from_dict
-    from retain.training.runs import Run
+    from retain.training.runs import Run, anew
 
+    wanted = "give a run's folder, its config.json, a file of results, or a recipe"
+    if (path / WEIGHTS).exists():
+        raise RetainError(f"{path} is a checkpoint; {wanted}")
+    if path.is_file() and path.suffix != ".json":
+        raise RetainError(f"{path} is a file of another kind; {wanted}")
     if path.suffix != ".json":
-        return Run(path).config
+        return anew(Run(path).config, path)
     data = load_json(path)
     if isinstance(data, dict) and isinstance(data.get("config"), dict):
         data = data["config"]
-    if not isinstance(data, dict) or "model" not in data:
-        raise RetainError(f"{path} holds no settings of a run; give a run's folder, or a recipe")
-    return config_from_dict(data)
+    if not isinstance(data, dict) or not isinstance(data.get("model"), dict):
+        raise RetainError(f"{path} holds no settings of a run; {wanted}")
+    return anew(config_from_dict(data), path.parent)
 
 
 def _no_arguments() -> None:

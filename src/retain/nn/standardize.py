@@ -17,7 +17,7 @@ from torch import Tensor, nn
 LIMIT = 10.0
 #: A number that varies by less than this, as a share of its mean, is a constant; what is left is
 #: rounding.
-CONSTANT = 1e-6
+CONSTANT = 1e-12
 #: Points taken at once, so that data that are mapped from a disk are never in memory as a whole.
 _AT_ONCE = 65_536
 
@@ -25,10 +25,10 @@ _AT_ONCE = 65_536
 class Standardize(nn.Module):
     """Subtracts the mean and divides by the standard deviation of what has been observed.
 
-    Mean and variance are buffers, and so a part of every checkpoint. They are put together from
-    those of parts (Chan et al. 1983, "Algorithms for Computing the Sample Variance"), so it does
-    not matter whether points come all at once, as in a dataset, or bit by bit, as in training
-    online. Before any have come, numbers pass as they are.
+    Both are buffers, and so a part of every checkpoint. They are put together from those of parts
+    (Chan et al. 1983, "Algorithms for Computing the Sample Variance"), so it does not matter
+    whether points come all at once, as in a dataset, or bit by bit, as in training online. Before
+    any have come, numbers pass as they are, up to the limit.
 
     Args:
         shape: Shape of a point.
@@ -36,35 +36,54 @@ class Standardize(nn.Module):
 
     count: Tensor
     mean: Tensor
-    variance: Tensor
+    mean_rest: Tensor
+    deviation: Tensor
+    deviation_rest: Tensor
 
     def __init__(self, shape: tuple[int, ...]):
         super().__init__()
         self.register_buffer("count", torch.zeros((), dtype=torch.int64))
+        # What is lost of a number in single precision is kept beside it: many small changes add up,
+        # and not every device has doubles.
         self.register_buffer("mean", torch.zeros(shape))
-        self.register_buffer("variance", torch.ones(shape))
+        self.register_buffer("mean_rest", torch.zeros(shape))
+        self.register_buffer("deviation", torch.ones(shape))
+        self.register_buffer("deviation_rest", torch.zeros(shape))
 
     def observe(self, points: npt.NDArray[Any]) -> None:
         """Takes further points into account, [N, *shape]."""
         for start in range(0, len(points), _AT_ONCE):
-            self._observe(np.asarray(points[start : start + _AT_ONCE], dtype=np.float64))
+            part = np.asarray(points[start : start + _AT_ONCE], dtype=np.float64)
+            with np.errstate(over="ignore", invalid="ignore"):  # what training tells of itself
+                self._observe(part)
 
     def _observe(self, points: npt.NDArray[np.float64]) -> None:
         before, new = int(self.count), len(points)
         total = before + new
-        old_mean = self.mean.double().cpu().numpy()
-        old_variance = self.variance.double().cpu().numpy()
+        old_mean, old_deviation = self._double("mean"), self._double("deviation")
         apart = points.mean(axis=0) - old_mean
-        mean = old_mean + apart * (new / total)
-        variance = (old_variance * before + points.var(axis=0) * new) / total
+        variance = (old_deviation**2 * before + points.var(axis=0) * new) / total
         variance = variance + apart**2 * (before / total) * (new / total)
         self.count.fill_(total)
-        self.mean.copy_(torch.as_tensor(mean))
-        self.variance.copy_(torch.as_tensor(variance))
+        self._store("mean", old_mean + apart * (new / total))
+        self._store("deviation", np.sqrt(variance))
+
+    def _double(self, name: str) -> Any:
+        parts = (getattr(self, name), getattr(self, f"{name}_rest"))
+        one, rest = (part.cpu().numpy().astype(np.float64) for part in parts)
+        return one + rest
+
+    def _store(self, name: str, value: Any) -> None:
+        number: Tensor = getattr(self, name)
+        number.copy_(torch.as_tensor(value))
+        rest = value - number.cpu().numpy().astype(np.float64)
+        getattr(self, f"{name}_rest").copy_(torch.as_tensor(rest))
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps [..., *shape] to deviations of the same shape."""
-        deviation = self.variance.sqrt()
-        constant = deviation <= CONSTANT * self.mean.abs()
-        scale = torch.where(constant, torch.ones_like(deviation), deviation)
-        return ((x.to(self.mean.dtype) - self.mean) / scale).clamp(-LIMIT, LIMIT)
+        # In the numbers' own precision: of a time in seconds, singles do not have the minutes.
+        precise = torch.promote_types(x.dtype, self.mean.dtype)
+        centred = x.to(precise) - self.mean.to(precise) - self.mean_rest.to(precise)
+        constant = self.deviation <= CONSTANT * self.mean.abs()
+        scale = torch.where(constant, torch.ones_like(self.deviation), self.deviation)
+        return (centred.to(self.mean.dtype) / scale).clamp(-LIMIT, LIMIT)

@@ -126,6 +126,8 @@ def _run(
         episodes=10_000,
         num_envs=1 if published else 16,
         learning_rate=learning_rate,
+        # What PPO compares is not to be blurred by noise of the model's own.
+        dropout_in_collection=learns_by != "ppo",
         evaluate_every=None,
         log_every=100 * steps,
         checkpoint_every=2000 * steps,

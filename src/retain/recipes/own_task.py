@@ -34,8 +34,12 @@ AGENT_SETTINGS: dict[str, dict[str, Any]] = {
     "a2c": {"normalize": "batch", "entropy_weight": 0.01},
     "ppo": {},
 }
-#: Its many updates from the same episodes are smaller ones.
-LEARNING_RATES = {"ppo": 3e-4}
+#: How each agent is trained, where not as all are.
+TRAIN_SETTINGS: dict[str, dict[str, Any]] = {
+    # Its many updates from the same episodes are smaller ones, and compare what is learned with
+    # what acted, which must not be blurred by noise of the model's own.
+    "ppo": {"learning_rate": 3e-4, "dropout_in_collection": False},
+}
 
 
 def _register(agent: str, title: str) -> None:
@@ -155,6 +159,16 @@ def _online(
     check_size("steps", steps)
     tokens = StepTokenConfig(action_width=16, reward_width=16)
     config_class = cast("type[OnlineAgentConfig]", AGENTS.get(agent).Config)
+    train = OnlineTrainConfig(
+        env_steps=100_000,
+        episodes=None,
+        batch_size=32,
+        updates_per_step=0.05,
+        checkpoint_every=10_000,
+        learning_rate=1e-3,
+        gradient_clip=1.0,
+        num_threads=1,
+    )
     return OnlineRunConfig(
         recipe=f"{spec.id}/{agent}",
         environment=EnvironmentConfig(id=env, kwargs=options),
@@ -162,16 +176,7 @@ def _online(
         agent=config_class(
             tokens=tokens, hidden=(128,), normalize_observations=True, **AGENT_SETTINGS[agent]
         ),
-        train=OnlineTrainConfig(
-            env_steps=100_000,
-            episodes=None,
-            batch_size=32,
-            updates_per_step=0.05,
-            checkpoint_every=10_000,
-            learning_rate=LEARNING_RATES.get(agent, 1e-3),
-            gradient_clip=1.0,
-            num_threads=1,
-        ),
+        train=replace(train, **TRAIN_SETTINGS.get(agent, {})),
         evaluation=EvaluationConfig(parameter=_varied(options)),
     )
 

@@ -159,12 +159,13 @@ def latest(run: Path) -> Path | None:
     return find(run) if _steps(run / "checkpoints") else None
 
 
-def begin(run: Path, module: nn.Module) -> Path | None:
+def begin(run: Path, module: nn.Module, *, given: bool) -> Path | None:
     """Loads the weights that training begins or goes on with.
 
     Args:
         run: The run's folder.
         module: What is trained; without a checkpoint or initial weights it keeps its own.
+        given: Whether the run was given weights to begin with.
 
     Returns:
         The checkpoint that training goes on from; None at its beginning.
@@ -175,7 +176,7 @@ def begin(run: Path, module: nn.Module) -> Path | None:
     checkpoint = latest(run)
     if checkpoint is not None:
         load_weights(module, checkpoint)
-    elif (run / INITIAL).exists():
+    elif given:
         load_weights(module, run / INITIAL)
     return checkpoint
 
@@ -188,8 +189,12 @@ def named(folder: Path) -> Path:
     """
     if (folder / WEIGHTS).exists():
         return folder.resolve()
+    wanted = "give the folder of a run or of a checkpoint"
     if not folder.is_dir():
-        raise RunError(f"{folder} does not exist; give the folder of a run or of a checkpoint")
+        what = "is a file" if folder.exists() else "does not exist"
+        raise RunError(f"{folder} {what}; {wanted}")
+    if not (folder / "checkpoints").is_dir():
+        raise RunError(f"{folder} holds no checkpoint; {wanted}")
     return find(folder)
 
 

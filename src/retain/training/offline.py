@@ -135,10 +135,10 @@ class _Trainer:
             weight_decay=self.settings.weight_decay,
         )
         self.progress = _Progress()
-        checkpoint = checkpoints.begin(run.folder, self.policy)
+        given = config.initial_weights is not None
+        checkpoint = checkpoints.begin(run.folder, self.policy, given=given)
         # Weights of another run were learned with the statistics of its data, which are with them.
-        fresh = checkpoint is None and config.initial_weights is None
-        if fresh and config.agent.normalize_observations:
+        if checkpoint is None and not given and config.agent.normalize_observations:
             self.policy.observe(pack.observations)
         self.module, self.optimiser = self.fabric.setup(_Segments(self.policy), optimiser)
         if checkpoint is not None:  # the optimiser's averages go to where the weights are now

@@ -113,7 +113,8 @@ class _Trainer:
         self.trained = trained
         self.progress, self.averages = _Progress(), Averages()
         self.replay = replay_of(config, self.agent)
-        checkpoint = checkpoints.begin(run.folder, self.agent)
+        given = config.initial_weights is not None
+        checkpoint = checkpoints.begin(run.folder, self.agent, given=given)
         _, self.optimiser = self.fabric.setup(self.agent, optimiser)
         if checkpoint is not None:  # the optimiser's averages go to where the weights are now
             self._restore(checkpoint)
@@ -210,6 +211,7 @@ class _Trainer:
             for episode in stretch.episodes():
                 replay.add(*episode)
             self._count_steps(stretch.batch, stretch.ended)
+            self._observe(stretch.batch)
         progress.collecting += time.perf_counter() - start
         if at_random:
             progress.random_steps = progress.env_steps
@@ -231,6 +233,7 @@ class _Trainer:
         progress, config = self.progress, self.config.agent
         num_steps = config.num_steps if isinstance(config, ActorCriticConfig) else None
         first, count = progress.episodes, self._count()
+        seen: list[EpisodeBatch] = []
         self.agent.train(self.settings.dropout_in_collection)
         start = time.perf_counter()
         for stretch in self.collector.play(
@@ -238,6 +241,10 @@ class _Trainer:
         ):
             progress.collecting += time.perf_counter() - start
             self._count_steps(stretch.batch, stretch.ended)
+            if progress.updates == 0:
+                self._observe(stretch.batch)
+            else:  # what acted is to learn with the statistics that it acted with
+                seen.append(stretch.batch)
             self.agent.train()
             batch = self._tensors(stretch.batch)
             with self.fabric.autocast():
@@ -246,6 +253,13 @@ class _Trainer:
                 self._update(part, memory)
             self.agent.train(self.settings.dropout_in_collection)
             start = time.perf_counter()
+        for played in seen:
+            self._observe(played)
+
+    def _observe(self, batch: EpisodeBatch) -> None:
+        """Takes what has been acted on into account, where observations are normalised."""
+        if self.config.agent.normalize_observations:
+            self.agent.observe(batch.observation[:, :-1][batch.mask])
 
     def _count_steps(self, batch: EpisodeBatch, ended: Episodes) -> None:
         progress, steps = self.progress, int(batch.mask.sum())
@@ -254,8 +268,6 @@ class _Trainer:
         progress.longest = max([progress.longest, *ended.length_B.tolist()])
         self.averages.env_steps += steps
         self.averages.episodes(ended)
-        if self.config.agent.normalize_observations:
-            self.agent.observe(batch.observation[:, :-1][batch.mask])
 
     def _epsilon(self) -> float:
         """Share of uniform actions now: from 1 down to the last value, linearly in the budget."""

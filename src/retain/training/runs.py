@@ -250,6 +250,19 @@ class Run:
         return results
 
 
+def anew(config: AnyRunConfig, folder: Path) -> AnyRunConfig:
+    """Returns a run's settings for a new one, with its own copy of the weights it began with.
+
+    Args:
+        config: The settings.
+        folder: The run's folder, if there is one.
+    """
+    own = folder / checkpoints.INITIAL
+    if config.initial_weights is None or not own.exists():
+        return config
+    return replace(config, initial_weights=str(own))
+
+
 def _no_run(folder: Path, missing: str) -> str:
     """Says what a folder without a file of a run is; only what is left of a run may be deleted."""
     for above in [*folder.parents, *folder.absolute().parents]:
@@ -267,7 +280,8 @@ def _no_run(folder: Path, missing: str) -> str:
     if runs:
         more = f" and {len(runs) - 10} more" if len(runs) > 10 else ""
         return f"{folder} is not a run but holds runs; give one: {', '.join(runs[:10])}{more}"
-    if any((folder / name).exists() for name in ("config.json", "spaces.json", "checkpoints")):
+    parts = ("checkpoints", checkpoints.INITIAL)
+    if any((folder / name).exists() for name in ("config.json", "spaces.json", *parts)):
         return f"{folder} is not a whole run: it has no {missing}; delete it and train anew"
     return f"{folder} is not a run's folder: it has no {missing}; `retain list runs` lists the runs"
 
