@@ -15,7 +15,7 @@ from common import Experiment, job_parser, run_all
 
 SUITE = "memory_chain_ppo"
 MODELS = ("lstm", "gpt2", "gtrxl", "rate")
-SETTINGS = (("memory_size", 5), ("memory_length", 13), ("memory_length", 60))
+SETTINGS = (("memory_size", 5), ("memory_length", 13))
 
 
 def experiment(task: str, value: int, model: str) -> Experiment:
