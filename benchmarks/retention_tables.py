@@ -11,6 +11,7 @@ import certificates
 import growing
 import items
 import lengths
+import places
 import recall
 import retention
 import rich_memory
@@ -247,6 +248,23 @@ def _verdict(found: dict[str, Any]) -> str:
         return str(found["verdict"])
     shown = [ways[0]["beginning"], *(part["observations"] for part in ways[0]["segments"])]
     return f"{found['verdict']}: wrong after {sum(map(len, shown)):,} steps"
+
+
+def places_table() -> str:
+    """Success where the question comes at every step of a segment, by K."""
+    scores: dict[str, list[float]] = defaultdict(list)
+    for run in load_results(RESULTS / places.SUITE):
+        scores[str(run["label"])].append(run["evaluations"][-1]["mean"])
+    rows = [
+        "| RATE, retaining valve | runs | without a mistake | success |",
+        "|---|---:|---:|---:|",
+    ]
+    for label in sorted(scores):
+        found = scores[label]
+        mean, stderr = mean_stderr(found)
+        right = sum(score == 1 for score in found)
+        rows.append(f"| {label} | {len(found)} | {right} | {mean:.2f} ± {stderr:.2f} |")
+    return "\n".join(rows)
 
 
 def certificate_table() -> str:

@@ -18,6 +18,7 @@ import memory_chain
 import memory_chain_ppo
 import memory_rl
 import online_tables
+import places
 import recall
 import retention
 import retention_tables
@@ -168,6 +169,7 @@ def main() -> None:
             retention.SUITE,
             lambda: retention_tables.retention_table(FIGURES),
         ),
+        (RETENTION, "places", places.SUITE, retention_tables.places_table),
         (RETENTION, "certificates", certificates.SUITE, retention_tables.certificate_table),
         (RETENTION, "retention-ablations", retention.ABLATIONS, retention_tables.ablation_table),
         (RETENTION, "rich-memory", rich_memory.SUITE, retention_tables.rich_table),
