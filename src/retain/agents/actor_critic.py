@@ -101,7 +101,6 @@ class ActorCritic(OnlineAgent):
         What follows the last step is worth what the critic says, unless the episode ended there for
         good.
         """
-        # Not in the values' type: in bfloat16 a discount of 0.999 would be 1.
         goes_on_BT = (~batch["terminated"]).to(batch["reward"].dtype)
         discount = self.config.discount
         delta_BT = batch["reward"] + discount * goes_on_BT * value_BL[:, 1:] - value_BL[:, :-1]

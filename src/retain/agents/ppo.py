@@ -88,8 +88,8 @@ class PPO(ActorCritic):
             for rows in order.tensor_split(min(self.config.minibatches, len(alive))):
                 part = {name: values[rows] for name, values in batch.items()}
                 # A first memory that is learned is another one after each update.
-                fresh = self.network.model.initial_state(len(rows)) if begins else None
-                yield part, memory.rows(rows) if fresh is None else fresh
+                first = self.network.model.initial_state
+                yield part, first(len(rows)) if begins else memory.rows(rows)
 
     def forward(self, batch: Batch, memory: MemoryState) -> tuple[Tensor, dict[str, Tensor]]:
         """The losses of a minibatch; see `OnlineAgent.forward`."""

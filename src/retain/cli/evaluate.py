@@ -48,12 +48,13 @@ def run(arguments: list[str]) -> None:
     options: Any = parse(
         _options(settings, flag, numbers=not other), words, prog=f"retain evaluate {arguments[0]}"
     )
-    if flag is not None and other and not getattr(options, flag):
-        named = flag.replace("_", "-")
-        raise ConfigError(f"--parameter {settings.parameter} needs its values: --{named} VALUE ...")
     values = getattr(options, flag) if flag else None
-    if other and values is not None:
-        values = [scalar_of(f"--{flag}", text) for text in values]
+    if flag is not None and other:
+        typed = f"--{flag.replace('_', '-')}"
+        if not values:
+            needs = f"--parameter {settings.parameter} needs its values"
+            raise ConfigError(f"{needs}: {typed} VALUE ...")
+        values = [scalar_of(typed, text) for text in values]
     target: Path | None = options.json
     if target is not None and target.is_dir():
         raise ConfigError(f"--json {target} is a folder; give the name of a file")
@@ -132,6 +133,8 @@ def _options(settings: EvaluationConfig, flag: str | None, *, numbers: bool = Tr
         kw_only=True,
     )
     options.__doc__ = f"""Let a run act in many episodes at once, and record how it did.
+
+    `--parameter NAME` varies another option of the environment; its values are --NAMEs then.
 
     Args:
         {flag}: Values of the environment's {settings.parameter}, one evaluation each.
