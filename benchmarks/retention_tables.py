@@ -139,14 +139,16 @@ def short_corridors_table(figures: Path) -> str:
             group = groups[label]
             taught = [[run["training"][key] for run in group] for key in ("env_steps", "seconds")]
             steps, seconds = (f"{sum(found) / len(found):,.0f}" for found in taught)
-            rows.append([f"`{_model(label)}`", steps, seconds, *_cells(group, values)])
+            watched = min(len(run["config"]["evaluation"]["values_in_training"]) for run in group)
+            mark = " *" if watched == 2 else ""
+            rows.append([f"`{_model(label)}`{mark}", steps, seconds, *_cells(group, values)])
         head = [f"{name} T-Maze", "steps", "seconds", *(f"{value:,}" for value in values)]
         tables.append(_markdown(head, rows))
     tables.append(
         "Success: mean ± standard error over runs, and how many of them made no mistake. Steps and "
-        "seconds of training, until ten times the length was walked or the budget was spent; the "
-        "seconds are of unlike machines. A run with less than 0.75 was not sent further and counts "
-        "as it was last seen."
+        "seconds of training, until it ended by itself or the budget was spent; the seconds are of "
+        "unlike machines. *: training ended once the longest corridor and ten times it were walked. "
+        "A run with less than 0.75 was not sent further and counts as it was last seen."
     )
     return "\n\n".join(tables)
 
