@@ -147,8 +147,8 @@ def short_corridors_table(figures: Path) -> str:
     tables.append(
         "Success: mean ± standard error over runs, and how many of them made no mistake. Steps and "
         "seconds of training, until it ended by itself or the budget was spent; the seconds are of "
-        "unlike machines. *: training ended once the longest corridor and ten times it were walked. "
-        "A run with less than 0.75 was not sent further and counts as it was last seen."
+        "unlike machines. *: training ended once the longest corridor and ten times it were "
+        "walked. A run with less than 0.75 was not sent further and counts as it was last seen."
     )
     return "\n\n".join(tables)
 
