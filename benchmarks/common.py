@@ -203,6 +203,11 @@ def keep(folder: Path, file: Path, label: str, line: str) -> None:
     results["provenance"]["command"] = line
     for record in results["evaluations"]:
         del record["lengths"]  # every episode's length follows from the task's options
+    write_result(file, results)
+
+
+def write_result(file: Path, results: dict[str, Any]) -> None:
+    """Writes results to a file, with lists of numbers on one line."""
     write_whole(file, _short_lists(json.dumps(results, indent=1)) + "\n")
 
 

@@ -9,14 +9,12 @@ are too long for a certificate, walks 500 corridors of any length from 10 K to 1
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import retention
-from common import RESULTS, RUNS
+from common import RESULTS, RUNS, write_result
 
 from retain.api import evaluate
-from retain.core.config import write_whole
 from retain.training.runs import Run
 
 SUITE = "places"
@@ -43,8 +41,7 @@ def main() -> None:
             )
             result = {**run.results(), "evaluations": records, "label": f"K = {k}"}
             result["provenance"] = {**result["provenance"], "command": line}
-            file.parent.mkdir(exist_ok=True)
-            write_whole(file, json.dumps(result, indent=1) + "\n")
+            write_result(file, result)
             print(f"{folder.name}: {records[0]['mean']:.3f}", flush=True)
 
 

@@ -1,9 +1,9 @@
 """Online training: rounds of episodes, and the updates that they have earned.
 
 Agents with a replay make so many updates for each step of the environment, or for each episode;
-the others make one for each stretch of the round's own experience. What a round does depends on the
-weights, torch's generators, the replay and the numbers of its episodes, steps and updates alone,
-and these are what a checkpoint between two rounds holds.
+the others learn from each stretch of the round's own experience, in one update or several. What a
+round does depends on the weights, torch's generators, the replay and the numbers of its episodes,
+steps and updates alone, and these are what a checkpoint between two rounds holds.
 """
 
 from __future__ import annotations
