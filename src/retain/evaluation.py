@@ -13,6 +13,7 @@ import torch
 from retain.agents.policy import Policy
 from retain.core.errors import ConfigError
 from retain.core.seeding import check_seed
+from retain.core.spaces import in_words
 from retain.envs import make_vec
 from retain.report.statistics import mean_stderr
 from retain.rollout import play
@@ -186,6 +187,7 @@ def check_spaces(policy: Policy, observation_space: Any, action_space: Any) -> N
         same_shape = getattr(mine, "shape", None) == getattr(theirs, "shape", None)
         if not (same_kind and same_shape and getattr(mine, "n", 0) == getattr(theirs, "n", 0)):
             raise ConfigError(
-                f"the policy's {what} space is {mine}, but the environment's is {theirs}; "
+                f"the policy's {what} space is {in_words(mine)}, but the environment's is "
+                f"{in_words(theirs)}; "
                 "it needs an environment with the space that it is trained in"
             )

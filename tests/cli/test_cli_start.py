@@ -44,6 +44,24 @@ def test_an_unknown_command_in_a_process_of_its_own() -> None:
     assert done.stdout == ""
 
 
+def test_a_note_is_a_line_of_its_own_and_other_warnings_say_where(tmp_path: Path) -> None:
+    plugin = tmp_path / "noting.py"
+    plugin.write_text(
+        "import warnings\nfrom retain.core.errors import note\n"
+        "note('so it is')\nnote('so it is')\nwarnings.warn('beware')\n"
+    )
+    done = subprocess.run(
+        [*PROGRAM, "--plugin", str(plugin), "--version"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=PATIENCE,
+    )
+    first, second, *_ = done.stderr.splitlines()
+    assert first == "retain: so it is"
+    assert second == f"{plugin}:5: UserWarning: beware"
+
+
 def test_modules_of_the_current_folder_are_found(tmp_path: Path) -> None:
     program = tmp_path / "bin" / "retain"  # as pip makes it
     program.parent.mkdir()

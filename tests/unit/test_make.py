@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+import minari
 import numpy as np
 import pytest
+from minari.data_collector import EpisodeBuffer
 
 import retain
 from retain.collection import CollectConfig, collect
-from retain.core.errors import ConfigError, DatasetError
+from retain.core.errors import ConfigError, DatasetError, Note, note
+from retain.data.pack import open_pack
 from retain.data.store import dataset_info, open_dataset
 from retain.envs import make_vec
 from retain.recipes import recipe
-from retain.training.config import OnlineRunConfig
+from retain.training.config import OnlineRunConfig, RunConfig
 
 PARTS = gym.spaces.Dict(
     {"number": gym.spaces.Discrete(3), "place": gym.spaces.Box(-1, 1, (2,), np.float32)}
@@ -30,8 +34,12 @@ class Parts(gym.Env[Any, int]):
 
     action_space = gym.spaces.Discrete(2)
 
-    def __init__(self, *, lists: bool = False):
-        self.observation_space = gym.spaces.Sequence(PARTS) if lists else copy.deepcopy(PARTS)
+    def __init__(self, *, lists: bool = False, texts: bool = False):
+        self.observation_space: gym.Space[Any] = copy.deepcopy(PARTS)
+        if lists:
+            self.observation_space = gym.spaces.Sequence(PARTS)
+        if texts:
+            self.observation_space = gym.spaces.Dict({**PARTS, "task": gym.spaces.Text(5)})
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
         super().reset(seed=seed)
@@ -82,6 +90,52 @@ def test_they_are_collected_and_learned_from(tmp_path: Path) -> None:
     run = retain.train(replace(config, train=train), runs=tmp_path, final_evaluation=False)
     agent, env = retain.load(run.folder), retain.make("tests/Parts-v0")
     assert agent.act(env.reset(seed=0)[0], 0.0) in (0, 1)
+
+
+def test_texts_are_left_out_of_environments_and_of_data_that_minari_has_written(
+    tmp_path: Path,
+) -> None:
+    space = Parts(texts=True).observation_space
+    space.seed(0)
+    buffers = []
+    for number in range(3):
+        points = [space.sample() for _ in range(5)]
+        buffers.append(
+            EpisodeBuffer(
+                id=number,
+                observations={name: [point[name] for point in points] for name in points[0]},
+                actions=np.array([0, 1, 1, 0]),
+                rewards=[0.0, 1.0, 1.0, 0.0],
+                terminations=[False, False, False, True],
+                truncations=[False] * 4,
+            )
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Minari's, of all that it is not told
+        minari.create_dataset_from_buffers(
+            "tests/parts-v0",
+            buffers,
+            observation_space=space,
+            action_space=Parts.action_space,
+            jpeg_encoding=False,
+        )
+    note.cache_clear()
+    with pytest.warns(Note, match="dataset 'tests/parts-v0' have texts.* left out: task"):
+        pack = open_pack("tests/parts-v0")
+    with pytest.warns(Note, match="of tests/Parts-v0 have texts.* left out: task"):
+        env = retain.make("tests/Parts-v0", texts=True)
+    assert pack.observation_space == env.observation_space == gym.spaces.flatten_space(PARTS)
+    first = minari.load_dataset("tests/parts-v0")[0]
+    wanted = gym.spaces.flatten(PARTS, {k: first.observations[k][0] for k in PARTS})
+    np.testing.assert_array_equal(pack.observations[0], wanted)
+
+    config = recipe("minari/sequence_policy", dataset="tests/parts-v0", env="tests/Parts-v0")
+    assert isinstance(config, RunConfig)
+    config = replace(config, train=replace(config.train, updates=2, evaluate_every=None))
+    run = retain.train(config, runs=tmp_path, final_evaluation=False)
+    shown = retain.EnvironmentConfig(id="tests/Parts-v0", kwargs={"texts": True})
+    (record,) = retain.evaluate(run, episodes=2, environment=shown)
+    assert record["lengths"] == [4, 4]
 
 
 def test_what_has_no_length_is_refused() -> None:

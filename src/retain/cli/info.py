@@ -174,12 +174,14 @@ def _show_part(part: Any, name: str, above: str) -> None:
 
 def _show_environment(name: str) -> None:
     from retain.cli.display import console
+    from retain.core.spaces import in_words
     from retain.envs import make
 
     env = make(name)
     facts = {
-        "observation space": env.observation_space,
-        "action space": env.action_space,
+        "observation space": in_words(env.observation_space),
+        **_parts(env),
+        "action space": in_words(env.action_space),
         "options": ", ".join(_defaults(env)),
     }
     console.print(_table(f"environment {name}", facts))
@@ -187,6 +189,20 @@ def _show_environment(name: str) -> None:
     if doc:
         print()
         _say_document(doc)
+
+
+def _parts(env: Any) -> dict[str, str]:
+    """What an observation of several parts is made of, as long as it was not one array yet."""
+    from gymnasium.wrappers import TransformObservation
+
+    from retain.core.spaces import OneArray, in_words, is_text, leaves
+
+    if not isinstance(env, TransformObservation) or not isinstance(env.func, OneArray):
+        return {}
+    named = list(leaves(env.func.parts))
+    parts = ", ".join(f"{name} {in_words(space)}" for name, space in named if not is_text(space))
+    left_out = ", ".join(env.func.left_out)
+    return {"its parts": parts} | ({"left out": f"{left_out} (text)"} if left_out else {})
 
 
 def _defaults(env: Any) -> Iterator[str]:

@@ -9,9 +9,11 @@ import contextlib
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Sequence
+from typing import TextIO
 
-from retain.core.errors import RetainError, UnknownNameError, first_line
+from retain.core.errors import Note, RetainError, UnknownNameError, first_line
 
 #: Command -> what it does; each is a module of this package with a function ``run(arguments)``.
 COMMANDS = {
@@ -56,6 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if arguments is None:
+        warnings.showwarning = _show_warning
         _find_modules_here()
         if hasattr(sys.stdout, "reconfigure"):  # a sign that the terminal lacks is no error
             sys.stdout.reconfigure(errors="replace")
@@ -87,6 +90,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not _lacks_memory(error):
             raise
         return _refuse(f"there is too little memory; ask for less at once ({first_line(error)})")
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Prints a warning; one of ours as a line of its own, without its place in the code."""
+    if issubclass(category, Note):
+        print(f"retain: {message}", file=sys.stderr)
+    else:
+        text = warnings.formatwarning(message, category, filename, lineno, line)
+        (file or sys.stderr).write(text)
 
 
 def _refuse(why: str) -> int:

@@ -1,4 +1,4 @@
-"""Errors a user can act on.
+"""Errors a user can act on, and notes.
 
 Every error that bad input can cause derives from `RetainError`. The command line prints its one
 line and exits with status 2; in Python it is an ordinary exception.
@@ -7,11 +7,23 @@ line and exits with status 2; in Python it is an ordinary exception.
 from __future__ import annotations
 
 import difflib
+import functools
+import warnings
 from collections.abc import Iterable
 
 
 class RetainError(Exception):
     """Something the user gave cannot be used; the message says what is wrong and what to do."""
+
+
+class Note(UserWarning):
+    """Something the user may want to know, and that stops nothing."""
+
+
+@functools.cache
+def note(text: str) -> None:
+    """Gives a note, as a warning; the same one once, however warnings are filtered."""
+    warnings.warn(text, Note, stacklevel=2)
 
 
 def first_line(error: BaseException) -> str:

@@ -11,6 +11,8 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
+from retain.core.spaces import in_words
+
 
 def check_episode(
     observations: npt.NDArray[Any],
@@ -44,13 +46,16 @@ def check_points(what: str, points: npt.NDArray[Any], space: gym.Space[Any]) -> 
         ValueError: If a point does not fit.
     """
     if space.shape is None or points.shape[1:] != space.shape:
-        raise ValueError(f"its {what} have shape {points.shape[1:]}, but the space is {space}")
+        raise ValueError(
+            f"its {what} have shape {points.shape[1:]}, but the space is {in_words(space)}"
+        )
     if space.dtype is None:
         return
     wanted = np.dtype(space.dtype)
     if not np.can_cast(points.dtype, wanted, casting="same_kind"):
         raise ValueError(
-            f"its {what} are {points.dtype}, but the space is {space}; turn them into {wanted}"
+            f"its {what} are {points.dtype}, but the space is {in_words(space)}; "
+            f"turn them into {wanted}"
         )
     if isinstance(space, gym.spaces.Box) and points.dtype == wanted and wanted.kind != "f":
         return
@@ -60,7 +65,8 @@ def check_points(what: str, points: npt.NDArray[Any], space: gym.Space[Any]) -> 
         if wrong.any():
             step = int(wrong.argmax())
             raise ValueError(
-                f"its {what} at step {step} are {_shown(points[step])}, outside of {space}"
+                f"its {what} at step {step} are {_shown(points[step])}, outside of "
+                f"{in_words(space)}"
             )
     elif wanted.kind == "f":
         _check_finite(what, points, wanted)

@@ -23,7 +23,8 @@ import numpy as np
 import numpy.typing as npt
 from minari.serialization import deserialize_space, serialize_space
 
-from retain.core.errors import DatasetError
+from retain.core.errors import DatasetError, note
+from retain.core.spaces import OneArray
 from retain.data.fitting import check_episode
 from retain.data.store import (
     Episode,
@@ -47,6 +48,8 @@ class Pack:
 
     dataset_id: str
     observation_space: gym.Space[Any]
+    """Of the arrays here: what has several parts in the dataset is one array, as in environments
+    that `retain.envs.make` makes."""
     action_space: gym.Space[Any]
     observations: npt.NDArray[Any]
     """Shape [S, ...], in the space's own dtype."""
@@ -118,14 +121,9 @@ def pack_episodes(
         arrays[name] = np.zeros(shape, dtype=dtype)
         return arrays[name]
 
-    content = _fill(
-        dataset_id,
-        episodes,
-        [len(episode) for episode in episodes],
-        observation_space,
-        action_space,
-        allocate,
-    )
+    lengths = [len(episode) for episode in episodes]
+    spaces = observation_space, action_space
+    content = _fill(dataset_id, episodes, lengths, *spaces, None, allocate)
     return Pack(
         dataset_id=dataset_id,
         observation_space=observation_space,
@@ -169,8 +167,16 @@ def _build(dataset_id: str, folder: Path) -> None:
     try:
         metadata = dataset.storage.get_episode_metadata(range(dataset.total_episodes))
         lengths = [int(entry["total_steps"]) for entry in metadata]
-        spaces = dataset.observation_space, dataset.action_space
-        content = _fill(dataset_id, dataset.iterate_episodes(), lengths, *spaces, allocate)
+        one_array = OneArray.of(dataset.observation_space)
+        if one_array is not None and one_array.left_out:
+            note(
+                f"observations of dataset '{dataset_id}' have texts, which models do not read; "
+                f"left out: {', '.join(one_array.left_out)}"
+            )
+        seen = dataset.observation_space if one_array is None else one_array.space
+        spaces = seen, dataset.action_space
+        episodes = dataset.iterate_episodes()
+        content = _fill(dataset_id, episodes, lengths, *spaces, one_array, allocate)
         meta = {
             "fingerprint": fingerprint,
             "content": content,
@@ -191,6 +197,7 @@ def _fill(
     lengths: Sequence[int],
     observation_space: gym.Space[Any],
     action_space: gym.Space[Any],
+    one_array: OneArray | None,
     allocate: Allocate,
 ) -> str:
     """Copies episodes into arrays got from `allocate`.
@@ -201,6 +208,7 @@ def _fill(
         lengths: Their steps, known beforehand.
         observation_space: Box or Discrete.
         action_space: Box or Discrete.
+        one_array: How observations come to be in their space, if they have several parts.
         allocate: Called with name, shape and dtype.
 
     Returns:
@@ -226,13 +234,16 @@ def _fill(
             raise DatasetError(f"episode {number} of '{dataset_id}' has no or missing steps")
         here = slice(start, start + length)
         try:
-            seen = np.asarray(episode.observations)[:length]
+            seen = episode.observations
+            if one_array is not None:
+                seen = one_array.batch(seen, length + 1)
+            seen = np.asarray(seen)[:length]
             done, gained = np.asarray(episode.actions), np.asarray(episode.rewards)
             check_episode(seen, done, gained, observation_space, action_space)
             _copy(observations[here], seen)
             _copy(actions[here], done)
             _copy(rewards[here], gained)
-        except (TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise DatasetError(
                 f"episode {number} of '{dataset_id}' does not fit its spaces: {error}"
             ) from None

@@ -33,6 +33,7 @@ from minari.namespace import create_namespace, list_local_namespaces
 from minari.storage import get_dataset_path
 
 from retain.core.errors import DatasetError
+from retain.core.spaces import in_words
 from retain.data.fitting import check_episode
 
 # Hidden, so that Minari does not list what is being written.
@@ -110,7 +111,7 @@ class DatasetInfo:
         """The same, fit for JSON; spaces are given as text."""
         values = {entry.name: getattr(self, entry.name) for entry in fields(self)}
         for name in ("observation_space", "action_space"):
-            values[name] = " ".join(str(values[name]).split())
+            values[name] = in_words(values[name])
         return values
 
 

@@ -16,11 +16,11 @@ from typing import Any
 
 import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec, load_env_creator
-from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AutoresetMode
 
-from retain.core.errors import ConfigError, UnknownNameError, first_line
+from retain.core.errors import ConfigError, UnknownNameError, first_line, note
 from retain.core.registry import IMPORT_YOURS, load_plugins
+from retain.core.spaces import OneArray
 from retain.envs import associative_recall as _associative_recall  # these register their experts
 from retain.envs import credit_tmaze as _credit_tmaze
 from retain.envs import key_to_door as _key_to_door
@@ -104,7 +104,7 @@ def make(id: str, **kwargs: Any) -> gym.Env[Any, Any]:
 
     Returns:
         The environment. Observations that are a Dict, a Tuple or several discrete numbers come as
-        one array, as Gymnasium flattens them.
+        one array: see `retain.core.spaces.OneArray`.
 
     Raises:
         UnknownNameError: If the id is unknown.
@@ -120,10 +120,16 @@ def make(id: str, **kwargs: Any) -> gym.Env[Any, Any]:
     spec.kwargs |= kwargs
     with _told_what_is_missing(spec.id):
         env = gym.make(spec, **outer)
-    if _to_flatten(env.observation_space):
-        from gymnasium.wrappers import FlattenObservation  # slow to import
+    one_array = OneArray.of(env.observation_space)
+    if one_array is not None:
+        from gymnasium.wrappers import TransformObservation  # slow to import
 
-        env = FlattenObservation(env)
+        if one_array.left_out:
+            note(
+                f"observations of {spec.id} have texts, which models do not read; left out: "
+                f"{', '.join(one_array.left_out)}"
+            )
+        env = TransformObservation(env, one_array, one_array.space)
     return env
 
 
@@ -170,7 +176,7 @@ def make_vec(
                 envs = gym.make_vec(
                     spec.id, num_envs=num_envs, vectorization_mode="vector_entry_point", **kwargs
                 )
-            if not _to_flatten(envs.single_observation_space):
+            if OneArray.of(envs.single_observation_space) is None:
                 return envs
             envs.close()
     return gym.vector.SyncVectorEnv(
@@ -190,10 +196,6 @@ def _told_what_is_missing(id: str) -> Iterator[None]:
         raise ConfigError(
             f"{id} cannot be made: {first_line(error)}{hint if module else ''}"
         ) from None
-
-
-def _to_flatten(space: gym.Space[Any]) -> bool:
-    return not isinstance(space, Box | Discrete) and space.is_np_flattenable
 
 
 def _creator(entry_point: Any) -> Any:
