@@ -184,6 +184,7 @@ class _Game:
         self.return_B, self.length_B = np.zeros(rows), np.zeros(rows, dtype=np.int64)
         self.success_B = np.full(rows, np.nan)
         self.running_B = np.ones(rows, dtype=np.bool_)
+        check_finite(np.asarray(self.observation_B), self.reward_B, self.running_B)
         self.tracked = np.arange(rows)  # the rows that the actor still carries
         self.action_B: Array | None = None  # the latest; None before the first
 

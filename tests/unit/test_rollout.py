@@ -162,27 +162,30 @@ def test_continuous_actions() -> None:
 
 
 class Broken(gym.ObservationWrapper):
-    """CartPole with a broken sensor, after three steps."""
+    """CartPole with a sensor that breaks, after the first three observations or so."""
 
-    def __init__(self, **options: Any):
+    def __init__(self, *, after: int = 3, **options: Any):
         super().__init__(gym.make("CartPole-v1", **options))
-        self.steps = 0
+        self.steps, self.after = 0, after
 
     def observation(self, observation: Any) -> Any:
         self.steps += 1
-        return observation if self.steps < 4 else observation * np.nan
+        return observation if self.steps <= self.after else observation * np.nan
 
 
+@pytest.mark.parametrize("after", [0, 3])
 def test_what_is_no_number_is_the_environments_fault(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    after: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    spec = gym.envs.registration.EnvSpec("tests/Broken-v0", Broken, max_episode_steps=50)
+    spec = gym.envs.registration.EnvSpec(
+        "tests/Broken-v0", Broken, max_episode_steps=50, disable_env_checker=True
+    )
     monkeypatch.setitem(gym.registry, "tests/Broken-v0", spec)
     words = "the environment gave an observation that is not a finite number"
-    env = envs.make_vec("tests/Broken-v0", num_envs=2, independent_rows=True)
+    env = envs.make_vec("tests/Broken-v0", num_envs=2, independent_rows=True, after=after)
     with pytest.raises(ConfigError, match=words):
         play(policy_for(env), env, [0, 1])
-    config = tiny_online("a2c", "lstm", "tests/Broken-v0", {}, episodes=4)
+    config = tiny_online("a2c", "lstm", "tests/Broken-v0", {"after": after}, episodes=4)
     with pytest.raises(ConfigError, match=words):
         api.train(config, runs=tmp_path)
     agent = api.Agent(policy_for(env))

@@ -122,6 +122,7 @@ class _Round:
         self.reward = np.zeros(rows, dtype=np.float32)
         self.action = agent.no_action(rows).cpu().numpy()
         self.running = np.ones(rows, dtype=np.bool_)
+        check_finite(observation, self.reward, self.running)
         self.tracked = np.arange(rows)  # the rows that the agent still acts in
         self.returns, self.lengths = np.zeros(rows), np.zeros(rows, dtype=np.int64)
         self.success = np.full(rows, np.nan)
