@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from retain.agents.dqn import DQN, DQNConfig
 from retain.agents.online import OnlineAgent
 from retain.agents.policy import ActingState
+from retain.core.errors import Note, note
 from retain.core.seeding import generator
 from retain.envs import make
 from retain.evaluation import EnvironmentConfig
@@ -23,6 +24,7 @@ from retain.models.lstm import LSTMConfig
 from retain.models.rate import RATEConfig
 from retain.models.transformer_xl import TransformerXLConfig
 from retain.tokens import StepTokenConfig
+from retain.training import experience
 from retain.training.experience import Collector, Stretch
 
 SEED = 5
@@ -342,3 +344,11 @@ def test_epsilon_is_passed_on(collector: Any) -> None:
     (stretch,) = collector(agent_for(MAZE, kind=DQN), MAZE).play(0, 40, epsilon=1.0)
     taken = stretch.batch.action[stretch.batch.mask]
     assert np.abs(np.bincount(taken, minlength=4) / len(taken) - 0.25).max() < 0.1
+
+
+def test_episodes_without_an_end_are_told(collector: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(experience, "LONG", 4)
+    note.cache_clear()
+    played = collector(agent_for(ENVIRONMENTS["odd"]), ENVIRONMENTS["odd"]).play(0, 8, epsilon=0.5)
+    with pytest.warns(Note, match=r"gone on for 4 steps.* --option max_episode_steps=NUMBER"):
+        list(played)

@@ -147,3 +147,21 @@ def test_what_has_no_length_is_refused() -> None:
 def test_an_environment_is_given_by_its_id() -> None:
     with pytest.raises(ConfigError, match="by its id, not by an object"):
         retain.train("gymnasium/a2c", env=gym.make("CartPole-v1"))
+
+
+def _wrapped(**options: Any) -> gym.Env[Any, Any]:
+    return gym.make("MountainCar-v0", **options)
+
+
+@pytest.mark.parametrize("entry_point", [_wrapped, Parts])
+def test_episodes_are_cut_whatever_options_an_environment_names(
+    entry_point: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = gym.envs.registration.EnvSpec("tests/Cut-v0", entry_point)
+    monkeypatch.setitem(gym.registry, "tests/Cut-v0", spec)
+    for env in (
+        retain.make("tests/Cut-v0", max_episode_steps=3),
+        make_vec("tests/Cut-v0", 1, max_episode_steps=3).envs[0],  # type: ignore[attr-defined]
+    ):
+        env.reset(seed=0)
+        assert [env.step(0)[3] for _ in range(3)] == [False, False, True]

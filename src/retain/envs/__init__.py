@@ -100,7 +100,7 @@ def make(id: str, **kwargs: Any) -> gym.Env[Any, Any]:
     Args:
         id: The environment's id.
         **kwargs: Its options, and `render_mode` and `max_episode_steps`. The latter goes to the
-            environment if it has such an option, else Gymnasium cuts the episodes.
+            environment if it names such an option, else Gymnasium cuts the episodes.
 
     Returns:
         The environment. Observations that are a Dict, a Tuple or several discrete numbers come as
@@ -115,7 +115,7 @@ def make(id: str, **kwargs: Any) -> gym.Env[Any, Any]:
         known = _parameters(spec.entry_point)
     _check_options(spec.id, kwargs, known, {"render_mode", "max_episode_steps"})
     outer: dict[str, Any] = {}
-    if known is not None and "max_episode_steps" not in known and "max_episode_steps" in kwargs:
+    if "max_episode_steps" in kwargs and "max_episode_steps" not in (known or ()):
         outer["max_episode_steps"] = kwargs.pop("max_episode_steps")
     spec.kwargs |= kwargs
     with _told_what_is_missing(spec.id):
@@ -167,7 +167,7 @@ def make_vec(
             known = _parameters(spec.vector_entry_point)
             rows = getattr(_creator(spec.vector_entry_point), "independent_rows", False)
         takes_mode = known is not None and "autoreset_mode" in known
-        takes_kwargs = known is None or set(kwargs) <= known
+        takes_kwargs = set(kwargs) <= known if known else "max_episode_steps" not in kwargs
         usual = mode is AutoresetMode.NEXT_STEP
         if (rows or not independent_rows) and (takes_mode or usual) and takes_kwargs:
             if takes_mode:

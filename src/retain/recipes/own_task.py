@@ -187,7 +187,8 @@ def _longest_episode(spec: EnvSpec, options: dict[str, Option]) -> int:
     if type(limit) is not int:
         raise ConfigError(
             f"how long the episodes of {spec.id} can be is not known; give --steps NUMBER, from "
-            "which the sizes of the model follow"
+            "which the sizes of the model follow, or, where they need not end by themselves, "
+            "--option max_episode_steps=NUMBER"
         )
     return limit
 

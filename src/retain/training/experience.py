@@ -19,6 +19,7 @@ import torch
 from gymnasium.vector import VectorEnv
 
 from retain.agents.online import OnlineAgent
+from retain.core.errors import note
 from retain.core.seeding import generator
 from retain.data.replay import EpisodeBatch
 from retain.envs import make_vec
@@ -27,6 +28,8 @@ from retain.memory import MemoryState
 from retain.rollout import Episodes, check_finite, read_success
 
 Array = npt.NDArray[Any]
+#: Steps after which the user is told that episodes have not ended.
+LONG = 10_000
 _ENVIRONMENT = 1  # the stream of a run's seed that environments are reset from
 
 
@@ -147,6 +150,11 @@ class _Round:
             if num_steps is None and self.running.sum() * 2 <= len(self.tracked):
                 self._drop()
             steps["mask"].append(self.running.copy())
+            if self.read == LONG:
+                note(
+                    f"episodes have gone on for {LONG:,} steps; if they need not end by "
+                    "themselves, have them cut: --option max_episode_steps=NUMBER"
+                )
             with quietly():
                 terminated = self._step(donate)
             donate = True
