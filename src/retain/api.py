@@ -202,6 +202,7 @@ def inspect(
     episodes: int = 64,
     seed: int | None = None,
     shown: int = 0,
+    window: int | None = None,
     checkpoint: str = "last",
     device: str = "cpu",
     greedy: bool = False,
@@ -219,6 +220,8 @@ def inspect(
         episodes: Episodes, played at once.
         seed: Seed of the first; by default that of the run's evaluations.
         shown: Number of the episode whose changes are explained.
+        window: Steps from one look at the memory to the next; by default a segment, and a tenth of
+            one where the memory moves with every token.
         checkpoint: ``last``, ``best`` or the name of a checkpoint's folder.
         device: Where the policy runs.
         greedy: As for `evaluate`.
@@ -234,16 +237,18 @@ def inspect(
             environment.
     """
     from retain.inspection.output import write
-    from retain.inspection.summary import inspect_policy
+    from retain.inspection.summary import inspect_policy, usual_window
 
     run = _as_run(run)
     acting = run if environment is None else run.acting_in(environment)
     where = acting.environment(value, kwargs)
     policy = run.load(checkpoint, device, greedy=greedy, target_return=target_return)
+    if window is None:
+        window = usual_window(policy, run.config.model.context_length)
     found = inspect_policy(
         policy,
         where,
-        window=run.config.model.context_length,
+        window=window,
         episodes=episodes,
         seed=run.config.evaluation.seed if seed is None else seed,
         shown=shown,

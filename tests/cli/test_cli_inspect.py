@@ -92,6 +92,12 @@ def test_an_online_run(
     assert "probe: bit 1" in output
     assert ("no figure of attention" in output) == (model == "lstm")
     assert (made.folder / "inspection" / "attention.png").exists() == (model == "rate")
+    # A recurrence moves with every token, memory tokens once a segment.
+    length = made.config.model.context_length
+    record = json.loads((made.folder / "inspection" / "inspection.json").read_text())
+    assert record["window"] == (max(1, length // 10) if model == "lstm" else length)
+    assert main(["inspect", str(made.folder), "--episodes", "9", "--window", "6"]) == 0
+    assert "2 of 6 steps" in capsys.readouterr().out
 
 
 def test_an_environment_that_tells_nothing(
@@ -111,6 +117,7 @@ def test_an_environment_that_tells_nothing(
 def test_what_cannot_be_inspected(run: Path, refused: Refused) -> None:
     for arguments, match in (
         (["--episodes", "0"], "episodes must be at least 1, not 0"),
+        (["--window", "0"], "window must be at least 1, not 0"),
         (["--shown", "64"], "shown must be below the number of episodes, 64, not 64"),
         (["--seed", "-1"], "seed must be from 0 to 4294967295, not -1"),
         (["--value", "0"], "corridor_length must be at least 1"),

@@ -45,6 +45,10 @@ class Options:
     shown: int = 0
     """Number of the episode whose changes are explained."""
 
+    window: int | None = None
+    """Steps from one look at the memory to the next; by default a segment, and a tenth of one
+    where the memory moves with every token."""
+
     checkpoint: str = "last"
     """last, best, or the name of a checkpoint's folder."""
 
@@ -98,6 +102,7 @@ def run(arguments: list[str]) -> None:
         episodes=options.episodes,
         seed=options.seed,
         shown=options.shown,
+        window=options.window,
         **acting_options(options),
         output=folder,
     )
@@ -158,7 +163,7 @@ def _rows(record: dict[str, Any]) -> list[tuple[str, str]]:
         if levels
         else "continuous"
     )
-    steps = sum(record["lengths"]) / record["episodes"]
+    steps, window = sum(record["lengths"]) / record["episodes"], record["window"]
     rows = [
         ("environment", f"{record['environment']}  {kwargs}".strip()),
         ("episodes", f"{record['episodes']} (seeds {first} to {last}), {steps:,.0f} steps each"),
@@ -169,7 +174,7 @@ def _rows(record: dict[str, Any]) -> list[tuple[str, str]]:
             f"{memory['varying']} components differ between episodes at the end; "
             f"{memory['different']} different memories",
         ),
-        ("segments", f"{steps / record['window']:,.0f} of {record['window']} steps"),
+        ("segments", f"{steps / window:,.0f} of {window} step{'' if window == 1 else 's'}"),
     ]
     if drift["exact_share"] is not None:
         change = drift["last_change"]

@@ -20,7 +20,7 @@ from retain.evaluation import EnvironmentConfig, check_spaces
 from retain.inspection.attention import SegmentAttention, segment_attention
 from retain.inspection.changes import Cause, causes, usual_observation
 from retain.inspection.probe import Probe, probe
-from retain.inspection.recording import Array, Floats, Recording, Window, record
+from retain.inspection.recording import Array, Floats, Recording, Window, parts_of, record
 from retain.inspection.verdict import verdict
 from retain.report.statistics import mean_stderr
 
@@ -42,6 +42,19 @@ class Inspection:
     """The findings as plain values; see docs/inspect.md."""
 
 
+def usual_window(policy: Policy, context_length: int) -> int:
+    """Returns after how many steps a memory is worth another look.
+
+    Args:
+        policy: The policy.
+        context_length: Steps of a segment of its model.
+    """
+    parts = parts_of(policy.acting_state(1).memory)
+    # Memory tokens are written once a segment; what a recurrence carries moves with every token.
+    written_by_segment = any(part.kind == "slots" for part in parts)
+    return context_length if written_by_segment else max(1, context_length // 10)
+
+
 def inspect_policy(
     policy: Policy,
     environment: EnvironmentConfig,
@@ -56,7 +69,7 @@ def inspect_policy(
     Args:
         policy: The policy.
         environment: Where it acts.
-        window: Steps of a segment of its model.
+        window: Steps from one look at the memory to the next.
         episodes: Episodes, played at once.
         seed: Seed of the first; the others count up from it.
         shown: Number of the episode whose changes are explained.
@@ -65,7 +78,8 @@ def inspect_policy(
         ConfigError: If a number is out of range, the policy does not fit the environment, or its
             model has no memory.
     """
-    for name, given, least in (("episodes", episodes, 1), ("shown", shown, 0)):
+    limits = (("episodes", episodes, 1), ("shown", shown, 0), ("window", window, 1))
+    for name, given, least in limits:
         if given < least:
             raise ConfigError(f"{name} must be at least {least}, not {given}")
     check_seed("seed", seed)

@@ -21,8 +21,8 @@ def verdict(record: dict[str, Any]) -> str:
     steps = record["steps"]
     if len(steps) < 3:
         return (
-            f"The episodes end within two segments of {record['window']} steps: nothing has to be "
-            "kept; inspect longer ones."
+            f"The episodes end within two segments of {record['window']} steps: too little to say "
+            "what is kept; inspect longer ones, or look more often (--window)."
         )
     course = _course(record)
     skill = _skill(record)
