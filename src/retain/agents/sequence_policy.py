@@ -67,8 +67,8 @@ class Losses:
     """The loss to descend, a scalar; zero without a real step."""
     prediction: Tensor
     """The mean prediction loss of the real steps."""
-    accuracy: Tensor
-    """The share of real steps whose action was predicted (minus the squared error for boxes)."""
+    accuracy: Tensor | None
+    """The share of real steps whose action was predicted; None for boxes."""
     regularizer: Tensor
     """The mean of what the memory itself asked for, per segment."""
     num_steps: Tensor
@@ -171,7 +171,9 @@ class SequencePolicy(Policy):
             real, action = segment["mask"], segment["action"]
             losses = self.head.loss(prediction, action, self.config.label_smoothing)
             loss.append((losses * real).sum())
-            hits.append((self.head.correct(prediction.detach(), action) * real).sum())
+            right = self.head.correct(prediction.detach(), action)
+            if right is not None:
+                hits.append((right * real).sum())
             change_B = self.model.regularizer(before, memory)
             if change_B is not None:
                 # What is written in a segment that is not whole is never read.
@@ -180,7 +182,7 @@ class SequencePolicy(Policy):
         num_steps, num_segments = whole or count_real(mask, segment_length)
         count = num_steps.clamp(min=1)
         prediction_loss = torch.stack(loss).sum() / count
-        accuracy = torch.stack(hits).sum() / count
+        accuracy = torch.stack(hits).sum() / count if hits else None
         regularizer = 0 * prediction_loss
         if cost:
             regularizer = torch.stack(cost).sum() / num_segments.clamp(min=1)

@@ -26,9 +26,9 @@ class ActionHead(nn.Module, ABC):
     def loss(self, prediction: Tensor, action: Tensor, label_smoothing: float) -> Tensor:
         """Returns the loss of each prediction, [...]."""
 
-    @abstractmethod
-    def correct(self, prediction: Tensor, action: Tensor) -> Tensor:
-        """Returns how right each prediction is, [...]: 1 or 0, or minus the squared error."""
+    def correct(self, prediction: Tensor, action: Tensor) -> Tensor | None:
+        """Returns 1 where a prediction is right, else 0, [...]; None where there is only near."""
+        return None
 
     @abstractmethod
     def choose(self, prediction: Tensor, *, sample: bool) -> Tensor:
@@ -111,10 +111,6 @@ class ContinuousHead(ActionHead):
         """Squared error of each step, averaged over the action's components, [...]."""
         error = (prediction - action.to(prediction.dtype)) ** 2
         return error.flatten(-len(self.shape)).mean(-1) if self.shape else error
-
-    def correct(self, prediction: Tensor, action: Tensor) -> Tensor:
-        """Minus the squared error, [...]."""
-        return -self.loss(prediction, action, 0.0)
 
     def choose(self, prediction: Tensor, *, sample: bool) -> Tensor:
         """The predicted action, made to fit the bounds; there is no distribution to sample from."""

@@ -99,7 +99,8 @@ class _Segments(nn.Module):
     ) -> dict[str, Tensor]:
         losses, carrier.memory = self.policy(batch, carrier.memory, segment_length, whole)
         cost = memory_cost * losses.regularizer
-        return vars(losses) | {"regularizer": cost, "loss": losses.prediction + cost}
+        known = {name: value for name, value in vars(losses).items() if value is not None}
+        return known | {"regularizer": cost, "loss": losses.prediction + cost}
 
 
 class _Trainer:
@@ -248,9 +249,10 @@ class _Trainer:
             values = {
                 "train/loss": numbers["loss"],
                 "train/prediction_loss": numbers["prediction"],
-                "train/accuracy": numbers["accuracy"],
                 "train/memory_cost": numbers["regularizer"],
             }
+            if "accuracy" in numbers:
+                values["train/accuracy"] = numbers["accuracy"]
             sums = values if own_update else {k: sums.get(k, 0.0) + v for k, v in values.items()}
             if (own_update and numbers["num_steps"] > 0) or (not own_update and last):
                 sums |= self._update()
