@@ -117,6 +117,8 @@ Then on.
         ("dqn", ["--agent.double", "Discount of rewards, gamma. (float; default 0.99)"]),
         ("passive_tmaze/dqn", ["--length  ", "steps over which to remember (default: 50)"]),
         ("minari/sequence_policy", ["--dataset  ", "needs --dataset ID"]),
+        ("CartPole-v1", ["action space │ Discrete(2)", "cut after 500 steps", "render_mode=None"]),
+        ("Blackjack-v1", ["0 Discrete(32), 1 Discrete(11), 2", "│ not cut by Gymnasium"]),
     ],
 )
 def test_info_shows_what_is_typed(

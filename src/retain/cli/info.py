@@ -178,11 +178,15 @@ def _show_environment(name: str) -> None:
     from retain.envs import make
 
     env = make(name)
+    limit = env.spec.max_episode_steps if env.spec else None
     facts = {
         "observation space": in_words(env.observation_space),
         **_parts(env),
         "action space": in_words(env.action_space),
         "options": ", ".join(_defaults(env)),
+        "episodes": "not cut by Gymnasium"
+        if limit is None
+        else f"cut after {limit:,} steps",
     }
     console.print(_table(f"environment {name}", facts))
     doc = inspect.getdoc(inspect.getmodule(type(env.unwrapped)))
