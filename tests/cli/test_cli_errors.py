@@ -366,7 +366,7 @@ def test_tasks_of_ones_own_that_cannot_be(
     assert not (here / "made").exists()
 
 
-@pytest.mark.parametrize("agent", ["dqn", "a2c", "sac_discrete"])
+@pytest.mark.parametrize("agent", ["dqn", "sac_discrete"])
 def test_actions_that_are_not_discrete(
     here: Path, refused: Refused, agent: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

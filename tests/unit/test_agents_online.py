@@ -29,6 +29,7 @@ from retain.tokens import StepTokenConfig
 
 OBSERVATIONS = gym.spaces.Box(-1, 1, (3,), np.float32)
 ACTIONS = gym.spaces.Discrete(4, start=2)
+BOX = gym.spaces.Box(-2, 1, (2, 1), np.float64)
 TOKENS = StepTokenConfig(action_width=3, reward_width=2, layers=2)
 AGENTS: dict[str, tuple[type[OnlineAgent], Any]] = {
     "dqn": (DQN, DQNConfig),
@@ -48,10 +49,16 @@ def _double_precision():
     torch.set_default_dtype(torch.float32)
 
 
-def make(name: str, model: ModelConfig | None = None, **options: Any) -> OnlineAgent:
+def make(
+    name: str,
+    model: ModelConfig | None = None,
+    *,
+    actions: gym.Space[Any] = ACTIONS,
+    **options: Any,
+) -> OnlineAgent:
     agent_class, config_class = AGENTS[name]
     config = config_class(**{"hidden": (8,), "tokens": TOKENS, **options})
-    agent = agent_class(config, model or LSTMConfig(width=12), OBSERVATIONS, ACTIONS)
+    agent = agent_class(config, model or LSTMConfig(width=12), OBSERVATIONS, actions)
     with torch.no_grad():
         for label, parameter in agent.named_parameters():
             if label != "log_temperature":  # heads start near zero, which hides faults
@@ -398,6 +405,73 @@ def test_a_first_memory_that_is_learned_is_read_anew_in_each_pass_of_ppo():
     assert min(grown) > 0
 
 
+def boxed(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The experience with actions within the box instead."""
+    inside = 2.8 * torch.rand(*batch["mask"].shape, 2, 1) - 1.9
+    return {**batch, "action": inside, "previous_action": inside[:, 0]}
+
+
+@pytest.mark.parametrize("name", ["a2c", "ppo"])
+def test_boxes_have_the_loss_of_a_normal_distribution(name):
+    """Within the bounds; the unit is half the box's width of 3, and its middle is -0.5."""
+    options = {"normalize": "none"} if name == "a2c" else {"normalize_advantages": False}
+    agent = make(name, actions=BOX, entropy_weight=0.3, **options)
+    batch = boxed(experience([5, 3], cut=(1,)))
+    prepared = agent.prepare(batch, initial(agent, batch))
+    z = features(agent, batch)
+    value = agent.critic(z)[..., 0]
+    policy = torch.distributions.Normal(agent.actor(z), agent.distribution.log_deviation.exp())
+    total = 0.0
+    for row, length in enumerate([5, 3]):
+        for t in range(length):
+            taken = (batch["action"][row, t].flatten() + 0.5) / 1.5
+            log = policy.log_prob(taken)[row, t].sum()
+            if name == "a2c":
+                goal = sum(0.99**k * batch["reward"][row, t + k] for k in range(length - t))
+                gain, share = log * (goal - value[row, t].detach()), 1 / 2  # of two episodes
+            else:
+                goal = prepared["goal"][row, t]
+                gain, share = (log - log.detach()).exp() * prepared["advantage"][row, t], 1 / 8
+            error = (goal - value[row, t]) ** 2
+            total += share * (0.5 * error - gain - 0.3 * policy.entropy()[row, t].sum())
+    loss, metrics = agent(prepared, initial(agent, batch))
+    torch.testing.assert_close(loss, total)
+    if name == "ppo":
+        assert float(metrics["kl"].detach()) == pytest.approx(0, abs=1e-12)
+    parameters = [p for p in agent.parameters() if p.requires_grad]
+    assert any(p is agent.distribution.log_deviation for p in parameters)
+    mine, theirs = (torch.autograd.grad(of, parameters) for of in (loss, total))
+    for one, other in zip(mine, theirs, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("name", ["a2c", "ppo"])
+def test_acting_in_boxes_reads_what_training_reads_and_stays_within_the_bounds(name):
+    agent = make(name, actions=BOX).eval()
+    batch = experience([6, 6])
+    state = agent.acting_state(2)
+    reward, reset = torch.zeros(2), torch.ones(2, dtype=torch.bool)
+    taken, seen = [], []
+    for t in range(7):
+        action, scores, state = agent.act(
+            batch["observation"][:, t], reward, reset, state, epsilon=0.0
+        )
+        assert all(BOX.contains(row) for row in action.numpy())
+        taken.append(action)
+        seen.append(scores)
+        reward, reset = batch["reward"][:, min(t, 5)], torch.zeros(2, dtype=torch.bool)
+    assert len(torch.stack(taken).unique()) > 10  # sampled
+    batch["action"], batch["previous_action"] = torch.stack(taken[:6], 1), 0 * taken[0]
+    expected = agent.scores(features(agent, batch))
+    torch.testing.assert_close(torch.stack(seen, 1), expected)
+    state = agent.acting_state(2)
+    best = [
+        agent.act(batch["observation"][:, 0], torch.zeros(2), ~reset, state)[0] for _ in range(2)
+    ]
+    assert torch.equal(*best)
+    assert not agent.looks_ahead
+
+
 @pytest.mark.parametrize("name", AGENTS)
 def test_padding_changes_nothing(name):
     agent, batch = make(name), experience([3, 5])
@@ -541,11 +615,13 @@ def test_every_model_learns_with_every_agent(name, model):
 
 
 @pytest.mark.parametrize("name", AGENTS)
-def test_continuous_actions_are_refused(name):
-    agent_class, config_class = AGENTS[name]
-    box = gym.spaces.Box(-1, 1, (2,))
-    with pytest.raises(ConfigError, match=f"agent '{name}' needs discrete actions"):
-        agent_class(config_class(), LSTMConfig(), OBSERVATIONS, box)
+def test_actions_of_other_kinds_are_refused(name):
+    if AGENTS[name][0].discrete:
+        line = f"agent '{name}' needs discrete actions, .* agents that take such boxes are a2c"
+        with pytest.raises(ConfigError, match=line):
+            make(name, actions=BOX)
+    with pytest.raises(ConfigError, match=f"agent '{name}' needs .*; wrap the env.* they are$"):
+        make(name, actions=gym.spaces.MultiDiscrete([2, 3]))
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from retain import api
 from retain.collection import CollectConfig, collect
 from retain.core.errors import ConfigError, DatasetError, UnknownNameError
 from retain.data.store import Episode, dataset_info, write_dataset
+from retain.envs import make, make_vec
 from retain.evaluation import EnvironmentConfig
 from retain.models import MODELS
 from retain.recipes import RECIPES, recipe
@@ -25,6 +26,16 @@ from tiny_runs import StoppedError, assert_same_weights
 
 ONLINE = [name for name in RECIPES.names() if name.startswith("gymnasium/")]
 OWN_MODELS = [name for name in MODELS.names() if MODELS.get(name).__module__.startswith("retain.")]
+
+
+class Pair(gym.Env[Any, Any]):
+    """Takes two numbers at once."""
+
+    observation_space = gym.spaces.Box(-1, 1, (1,), np.float32)
+    action_space = gym.spaces.MultiDiscrete([2, 3])
+
+
+gym.register("tests/Pair-v0", entry_point=Pair, max_episode_steps=4)
 
 
 def online(name: str, **arguments: Any) -> OnlineRunConfig:
@@ -111,8 +122,34 @@ def test_an_environment_in_a_module_is_named_without_it() -> None:
 def test_an_environment_that_cannot_be_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match="unknown environment 'CartPole-v9'; did you mean"):
         recipe(name, env="CartPole-v9")
-    with pytest.raises(ConfigError, match="needs discrete actions"):
-        start_online(online(name, env="Pendulum-v1"), tmp_path / "run")
+    words = "needs discrete actions|needs actions that are discrete or a box"
+    with pytest.raises(ConfigError, match=words):
+        start_online(online(name, env="tests/Pair-v0"), tmp_path / "run")
+
+
+@pytest.mark.parametrize("name", [name for name in ONLINE if name.endswith(("a2c", "ppo"))])
+@pytest.mark.parametrize("model", ["lstm", "rate"])
+def test_continuous_actions_are_learned_and_taken_within_their_bounds(
+    name: str, model: str, tmp_path: Path
+) -> None:
+    config = online(name, env="Pendulum-v1", option={"max_episode_steps": 7}, model=model)
+    short = replace(
+        config.train, env_steps=None, episodes=4, num_envs=2, log_every=1, tensorboard=False
+    )
+    run = api.train(replace(config, train=short), runs=tmp_path, final_evaluation=False)
+    assert run.results()["training"]["updates"] == (2 if name.endswith("a2c") else 2 * 8)
+    again = api.train(replace(config, train=replace(short, episodes=2)), runs=tmp_path / "other")
+    api.resume(again, until=4)
+    assert_same_weights(run.folder, again.folder)
+    (record,) = api.evaluate(run, episodes=3)
+    assert record["lengths"] == [7, 7, 7]
+    agent, env = api.load(run), make("Pendulum-v1")
+    action = agent.act(env.reset(seed=1)[0])
+    assert action in env.action_space
+    envs = make_vec("Pendulum-v1", 3)
+    agent.reset()
+    actions = agent.act(envs.reset(seed=1)[0])
+    assert actions in envs.action_space
 
 
 @pytest.mark.parametrize("model", OWN_MODELS)

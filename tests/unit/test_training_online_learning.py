@@ -6,10 +6,34 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
+import numpy as np
 import pytest
 
 from retain import api
 from tiny_runs import tiny_online
+
+
+class Echo(gym.Env[Any, Any]):
+    """Shows a number at first; the action of the fourth step should be that number."""
+
+    observation_space = gym.spaces.Box(-1, 1, (1,), np.float32)
+    action_space = gym.spaces.Box(-2, 2, (1,), np.float32)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.time, self.number = 0, self.np_random.uniform(0.5, 1) * self.np_random.choice([-1, 1])
+        return np.array([self.number], dtype=np.float32), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        assert action in self.action_space
+        self.time += 1
+        over = self.time == 4
+        reward = 1 - abs(float(action[0]) - self.number) if over else 0.0
+        return np.zeros(1, dtype=np.float32), reward, over, False, {}
+
+
+gym.register("tests/Echo-v0", entry_point=Echo)
 
 CHAIN: dict[str, Any] = {
     "environment": "retain/MemoryLength-v0", "kwargs": {"memory_length": 3},
@@ -38,6 +62,10 @@ LEARNING = {
     "ppo": tiny_online("ppo", learning_rate=3e-3, **CHAIN, **USUAL),
     "ppo of steps": tiny_online(
         "ppo", learning_rate=3e-3, **CHAIN, **USUAL, settings={"num_steps": 4}
+    ),
+    "ppo of boxes": tiny_online(
+        "ppo", learning_rate=3e-3, environment="tests/Echo-v0", kwargs={},
+        **{**USUAL, "stop_at_return": 0.93},
     ),
 }  # fmt: skip
 

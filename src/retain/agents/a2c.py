@@ -5,7 +5,7 @@ each episode (Makkink 2021, transformers-for-rl) or within the batch. From runs 
 advantages are those of generalised advantage estimation (Schulman et al. 2016, arXiv 1506.02438);
 the memory goes on from run to run, and the gradient goes back to the beginning of the run.
 
-Axes: B batch, T steps, L = T + 1 tokens, A actions.
+Axes: B batch, T steps, L = T + 1 tokens, P parameters of the policy.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class A2C(ActorCritic):
     def forward(self, batch: Batch, memory: MemoryState) -> tuple[Tensor, dict[str, Tensor]]:
         """The losses of actor and critic; see `OnlineAgent.forward`."""
         mask_BT = batch["mask"]
-        log_policy_BTA, value_BL, cost = self.read(batch, memory)
+        policy_BTP, value_BL, cost = self.read(batch, memory)
         with torch.no_grad():
             if self.config.num_steps is None:
                 goal_BT = self._returns(batch)
@@ -64,8 +64,8 @@ class A2C(ActorCritic):
                 goal_BT = advantage_BT + value_BL[:, :-1]
                 if self.config.normalize == "batch":
                     advantage_BT = even_advantages(advantage_BT, mask_BT)
-        log_taken_BT = self.taken(log_policy_BTA, batch["action"])
-        entropy_BT = -(log_policy_BTA.exp() * log_policy_BTA).sum(-1)
+        log_taken_BT = self.distribution.log_probability(policy_BTP, batch["action"])
+        entropy_BT = self.distribution.entropy(policy_BTP)
 
         def per_episode(values_BT: Tensor) -> Tensor:
             return (values_BT * mask_BT).sum(1).mean()

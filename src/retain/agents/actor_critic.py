@@ -1,6 +1,6 @@
 """What the agents share that learn from the latest episodes: a policy and a critic on one memory.
 
-Axes: B batch, T steps, L = T + 1 tokens, A actions.
+Axes: B batch, T steps, L = T + 1 tokens, P parameters of the policy.
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ class ActorCritic(OnlineAgent):
         action_space: Space of one action.
     """
 
+    discrete: ClassVar[bool] = False
     from_replay: ClassVar[bool] = False
     config: ActorCriticConfig
 
@@ -69,12 +70,13 @@ class ActorCritic(OnlineAgent):
         super().__init__(config, model_config, observation_space, action_space)
         width = model_config.width
         self.network = MemoryNetwork(config, model_config, observation_space, action_space)
-        self.actor = perceptron(width, config.hidden, self.num_actions, last=1e-3)
+        outputs = self.distribution.num_outputs
+        self.actor = perceptron(width, config.hidden, outputs, last=1e-3)
         self.critic = perceptron(width, config.hidden, 1)
 
     def scores(self, features: Tensor) -> Tensor:
-        """Logits of the policy, [..., A]."""
-        return self.actor(features)
+        """Parameters of the policy, [..., P]: logits where actions are discrete."""
+        return self.distribution(self.actor(features))
 
     def read(self, batch: Batch, memory: MemoryState) -> tuple[Tensor, Tensor, Tensor]:
         """Reads a batch of experience.
@@ -84,7 +86,7 @@ class ActorCritic(OnlineAgent):
             memory: The memory before the first token.
 
         Returns:
-            Logarithms of the policy [B, T, A], values [B, L], and the memory's own cost.
+            Parameters of the policy [B, T, P], values [B, L], and the memory's own cost.
         """
         features_BLD, cost = self.network(batch, memory)
         # In mixed precision the heads are not: an advantage is a small difference of values, and
@@ -92,8 +94,8 @@ class ActorCritic(OnlineAgent):
         with torch.autocast(features_BLD.device.type, enabled=False):
             features_BLD = features_BLD.to(next(self.critic.parameters()).dtype)
             value_BL = self.critic(features_BLD).squeeze(-1)
-            log_policy_BTA = torch.log_softmax(self.actor(features_BLD[:, :-1]), dim=-1)
-        return log_policy_BTA, value_BL, cost
+            policy_BTP = self.scores(features_BLD[:, :-1])
+        return policy_BTP, value_BL, cost
 
     def advantages(self, batch: Batch, value_BL: Tensor) -> Tensor:
         """Returns generalised advantages, [B, T] (Schulman et al. 2016, arXiv 1506.02438).

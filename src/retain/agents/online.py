@@ -28,6 +28,7 @@ from retain.agents.policy import ActingState, AgentConfig, Policy
 from retain.core.errors import ConfigError
 from retain.memory import MemoryState, ModelConfig, SequenceModel
 from retain.models import build
+from retain.nn.distributions import action_distribution
 from retain.tokens import StepTokenConfig, StepTokens
 
 Batch = dict[str, Tensor]
@@ -179,7 +180,7 @@ class MemoryNetwork(nn.Module):
 
 
 class OnlineAgent(Policy):
-    """A learning rule over any registered sequence model, for discrete actions.
+    """A learning rule over any registered sequence model.
 
     Args:
         config: The agent's settings.
@@ -188,14 +189,16 @@ class OnlineAgent(Policy):
         action_space: Space of one action.
 
     Raises:
-        ConfigError: If the actions are not discrete.
+        ConfigError: If the agent has no use for such actions.
     """
+
+    discrete: ClassVar[bool] = True
+    """Whether actions have to be discrete; else boxes will do too."""
 
     from_replay: ClassVar[bool] = True
     """Whether the agent learns from a replay of old episodes, or from the latest alone."""
 
     network: MemoryNetwork
-    action_space: gym.spaces.Discrete
     config: OnlineAgentConfig
 
     def __init__(
@@ -206,13 +209,19 @@ class OnlineAgent(Policy):
         action_space: gym.Space,
     ):
         super().__init__(config, model_config, observation_space, action_space)
-        if not isinstance(action_space, gym.spaces.Discrete):
+        kinds: tuple[type[gym.Space], ...] = (gym.spaces.Discrete,)
+        words, hint = "discrete actions", "; agents that take such boxes are a2c and ppo"
+        if not self.discrete:
+            kinds, words, hint = (*kinds, gym.spaces.Box), "actions that are discrete or a box", ""
+        if not isinstance(action_space, kinds):
             raise ConfigError(
-                f"agent '{config.registered_name}' needs discrete actions, but the environment's "
-                f"are {action_space}; wrap the environment so that they are"
+                f"agent '{config.registered_name}' needs {words}, but the environment's are "
+                f"{action_space}; wrap the environment so that they are"
+                f"{hint if isinstance(action_space, gym.spaces.Box) else ''}"
             )
-        self.num_actions = int(action_space.n)
-        self.first_action = int(action_space.start)
+        self.distribution = action_distribution(action_space)
+        self.num_actions = int(getattr(action_space, "n", 0))
+        self.first_action = int(getattr(action_space, "start", 0))
 
     @abstractmethod
     def forward(self, batch: Batch, memory: MemoryState) -> tuple[Tensor, dict[str, Tensor]]:
@@ -246,13 +255,16 @@ class OnlineAgent(Policy):
 
     @abstractmethod
     def scores(self, features: Tensor) -> Tensor:
-        """Returns a number for each action, [..., A]: its value, or its logit."""
+        """Returns a number for each action, [..., A]: its value, or its logit.
+
+        For boxes, the parameters of `distribution`.
+        """
 
     def after_update(self) -> None:
         """Called after every step of the optimiser, for target networks."""
 
     def stochastic(self) -> bool:
-        """Whether `scores` are logits that the agent samples from when it explores."""
+        """Whether `scores` are a policy's, which the agent samples from when it explores."""
         return True
 
     def acting_state(self, batch_size: int) -> ActingState:
@@ -286,22 +298,18 @@ class OnlineAgent(Policy):
         )
         scores_BA = self.scores(features_BD)
         sampled = self.config.sample_actions if epsilon is None else self.stochastic()
-        if sampled:
-            policy_BA = torch.softmax(scores_BA, dim=-1)
-            chosen_B = torch.multinomial(policy_BA, 1).squeeze(-1)
-        else:
-            chosen_B = scores_BA.argmax(-1)
+        choose = self.distribution.sample if sampled else self.distribution.best
+        action_B = choose(scores_BA)
         if epsilon:
-            drawn_B = torch.randint_like(chosen_B, self.num_actions)
-            coin_B = torch.rand(chosen_B.shape, device=chosen_B.device) < epsilon
-            chosen_B = torch.where(coin_B, drawn_B, chosen_B)
-        action_B = chosen_B + self.first_action
+            drawn_B = torch.randint_like(action_B, self.num_actions) + self.first_action
+            coin_B = torch.rand(action_B.shape, device=action_B.device) < epsilon
+            action_B = torch.where(coin_B, drawn_B, action_B)
         return action_B, scores_BA, ActingState(memory, action_B)
 
     @property
     def looks_ahead(self) -> bool:
         """See `Policy.looks_ahead`."""
-        return not self.config.sample_actions
+        return isinstance(self.action_space, gym.spaces.Discrete) and not self.config.sample_actions
 
     def act_ahead(
         self, observation_BT: Tensor, reward_BT: Tensor, guess_BT: Tensor, state: ActingState
@@ -311,7 +319,7 @@ class OnlineAgent(Policy):
         features_BTD, memory = self.network.ahead(
             previous_BT, reward_BT, observation_BT, state.memory
         )
-        action_BT = self.scores(features_BTD).argmax(-1) + self.first_action
+        action_BT = self.distribution.best(self.scores(features_BTD))
         return action_BT, ActingState(memory, action_BT[:, -1])
 
     def taken(self, values_BTA: Tensor, action_BT: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ those of generalised advantage estimation (Schulman et al. 2016, arXiv 1506.0243
 divided by episodes, never within one, so the gradient goes back through the memory to the beginning
 of the episode, or of the run of n steps.
 
-Axes: B batch, T steps, L = T + 1 tokens, A actions.
+Axes: B batch, T steps, L = T + 1 tokens, P parameters of the policy.
 """
 
 from __future__ import annotations
@@ -69,12 +69,12 @@ class PPO(ActorCritic):
         """Adds the policy that played, advantages and goals; see `OnlineAgent.prepare`."""
         training = self.training
         self.eval()  # without dropout, so that only what was learned moves the policy
-        log_policy_BTA, value_BL, _ = self.read(batch, memory)
+        policy_BTP, value_BL, _ = self.read(batch, memory)
         self.train(training)
         advantage_BT = self.advantages(batch, value_BL)
         return {
             **batch,
-            "log_taken": self.taken(log_policy_BTA, batch["action"]),
+            "log_taken": self.distribution.log_probability(policy_BTP, batch["action"]),
             "advantage": advantage_BT,
             "goal": advantage_BT + value_BL[:, :-1],
         }
@@ -94,15 +94,16 @@ class PPO(ActorCritic):
     def forward(self, batch: Batch, memory: MemoryState) -> tuple[Tensor, dict[str, Tensor]]:
         """The losses of a minibatch; see `OnlineAgent.forward`."""
         config, mask_BT = self.config, batch["mask"]
-        log_policy_BTA, value_BL, cost = self.read(batch, memory)
+        policy_BTP, value_BL, cost = self.read(batch, memory)
         advantage_BT = batch["advantage"]
         if config.normalize_advantages:
             advantage_BT = even_advantages(advantage_BT, mask_BT)
-        log_ratio_BT = self.taken(log_policy_BTA, batch["action"]) - batch["log_taken"]
+        log_taken_BT = self.distribution.log_probability(policy_BTP, batch["action"])
+        log_ratio_BT = log_taken_BT - batch["log_taken"]
         ratio_BT = log_ratio_BT.exp()
         clipped_BT = ratio_BT.clamp(1 - config.clip, 1 + config.clip)
         gain_BT = torch.minimum(ratio_BT * advantage_BT, clipped_BT * advantage_BT)
-        entropy_BT = -(log_policy_BTA.exp() * log_policy_BTA).sum(-1)
+        entropy_BT = self.distribution.entropy(policy_BTP)
         actor_loss = -masked_mean(gain_BT, mask_BT)
         value_loss = masked_mean((batch["goal"] - value_BL[:, :-1]) ** 2, mask_BT)
         entropy = masked_mean(entropy_BT, mask_BT)

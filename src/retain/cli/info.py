@@ -184,9 +184,7 @@ def _show_environment(name: str) -> None:
         **_parts(env),
         "action space": in_words(env.action_space),
         "options": ", ".join(_defaults(env)),
-        "episodes": "not cut by Gymnasium"
-        if limit is None
-        else f"cut after {limit:,} steps",
+        "episodes": "not cut by Gymnasium" if limit is None else f"cut after {limit:,} steps",
     }
     console.print(_table(f"environment {name}", facts))
     doc = inspect.getdoc(inspect.getmodule(type(env.unwrapped)))

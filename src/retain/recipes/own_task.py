@@ -1,4 +1,4 @@
-"""Your own task: any Gymnasium environment of discrete actions, any Minari dataset, any model.
+"""Your own task: any Gymnasium environment, any Minari dataset, any model.
 
 Settings that do for a start, with sizes that follow from the task. Whoever wants others has a flag
 for each, or writes a recipe.
@@ -42,7 +42,7 @@ TRAIN_SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-def _register(agent: str, title: str) -> None:
+def _register(agent: str, title: str, actions: str = "discrete") -> None:
     """Registers the recipe of an agent that learns by acting."""
 
     def gymnasium(
@@ -54,14 +54,14 @@ def _register(agent: str, title: str) -> None:
     ) -> OnlineRunConfig:
         return _online(agent, env, _checked(option), steps, model)
 
-    gymnasium.__doc__ = f"Any Gymnasium environment of discrete actions with {title}."
+    gymnasium.__doc__ = f"Any Gymnasium environment of {actions} actions with {title}."
     RECIPES.register(f"gymnasium/{agent}")(gymnasium)
 
 
 _register("dqn", "DQN")
 _register("sac_discrete", "SAC-Discrete")
-_register("a2c", "A2C")
-_register("ppo", "PPO")
+_register("a2c", "A2C", "discrete or continuous")
+_register("ppo", "PPO", "discrete or continuous")
 
 
 @RECIPES.register("minari/sequence_policy")

@@ -1,0 +1,163 @@
+"""Policies as distributions over actions, chosen by the action space.
+
+A head gives the parameters; a distribution draws from them, and says how likely an action was. The
+actions are those that an environment takes, within its bounds.
+
+Axes: ... leading axes (batch, time), A actions, N components of a box, P parameters.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import Tensor, nn
+
+from retain.core.errors import ConfigError
+
+
+class ActionDistribution(nn.Module, ABC):
+    """A distribution over the actions of a space."""
+
+    num_outputs: int
+    """What a head has to give for it."""
+
+    def forward(self, outputs: Tensor) -> Tensor:
+        """Maps what a head gives to the parameters, [..., P]."""
+        return outputs
+
+    @abstractmethod
+    def best(self, parameters: Tensor) -> Tensor:
+        """Returns the most likely actions, in the space's own terms, [..., *shape]."""
+
+    @abstractmethod
+    def sample(self, parameters: Tensor) -> Tensor:
+        """Draws an action in each row of parameters [B, P]; [B, *shape]."""
+
+    @abstractmethod
+    def log_probability(self, parameters: Tensor, action: Tensor) -> Tensor:
+        """Returns the logarithm of the probability, or of the density, of actions, [...]."""
+
+    @abstractmethod
+    def entropy(self, parameters: Tensor) -> Tensor:
+        """Returns the entropy, [...]."""
+
+
+class Categorical(ActionDistribution):
+    """Over discrete actions; the parameters are logits [..., A].
+
+    Args:
+        space: The action space.
+    """
+
+    def __init__(self, space: spaces.Discrete):
+        super().__init__()
+        self.num_outputs = int(space.n)
+        self.first = int(space.start)
+
+    def best(self, parameters: Tensor) -> Tensor:
+        """See `ActionDistribution.best`."""
+        return parameters.argmax(-1) + self.first
+
+    def sample(self, parameters: Tensor) -> Tensor:
+        """See `ActionDistribution.sample`."""
+        policy_BA = torch.softmax(parameters, dim=-1)
+        return torch.multinomial(policy_BA, 1).squeeze(-1) + self.first
+
+    def log_probability(self, parameters: Tensor, action: Tensor) -> Tensor:
+        """See `ActionDistribution.log_probability`."""
+        log_policy = torch.log_softmax(parameters, dim=-1)
+        index = (action.long() - self.first).unsqueeze(-1)
+        return log_policy.gather(-1, index).squeeze(-1)
+
+    def entropy(self, parameters: Tensor) -> Tensor:
+        """See `ActionDistribution.entropy`."""
+        log_policy = torch.log_softmax(parameters, dim=-1)
+        return -(log_policy.exp() * log_policy).sum(-1)
+
+
+class ClippedNormal(ActionDistribution):
+    """Over a box: a normal distribution for each component, clipped to its bounds.
+
+    What is drawn beyond a bound becomes the bound, so that has a probability, and all within has a
+    density; both are those of the action that is taken, not of the number that was drawn (Fujita
+    and Maeda 2018, arXiv 1802.07564). The unit is half the width of the box; that of a component
+    without two bounds, its own. The head gives means; the deviations are learned, the same
+    everywhere, and 1 at first. The parameters are means, then logarithms of deviations, [..., 2 N].
+
+    Args:
+        space: The action space.
+    """
+
+    low: Tensor
+    high: Tensor
+    middle: Tensor
+    unit: Tensor
+
+    def __init__(self, space: spaces.Box):
+        super().__init__()
+        self.shape: tuple[int, ...] = space.shape
+        self.num_outputs = math.prod(space.shape)
+        low, high = (bound.astype(np.float64).flatten() for bound in (space.low, space.high))
+        bounded = np.isfinite(low) & np.isfinite(high)
+        with np.errstate(invalid="ignore"):  # of bounds that are infinite
+            middle = np.where(bounded, (low + high) / 2, np.clip(0.0, low, high))
+            unit = np.where(bounded, np.maximum(high - low, 1e-6) / 2, 1.0)
+        buffers = {"low": low, "high": high, "middle": middle, "unit": unit}
+        for name, values in buffers.items():
+            tensor = torch.as_tensor(values, dtype=torch.get_default_dtype())
+            self.register_buffer(name, tensor, persistent=False)
+        self.log_deviation = nn.Parameter(torch.zeros(self.num_outputs))
+
+    def forward(self, outputs: Tensor) -> Tensor:
+        """See `ActionDistribution.forward`."""
+        log_deviation = self.log_deviation.to(outputs.dtype).expand_as(outputs)
+        return torch.cat([outputs, log_deviation], dim=-1)
+
+    def best(self, parameters: Tensor) -> Tensor:
+        """See `ActionDistribution.best`."""
+        return self._action(parameters.chunk(2, dim=-1)[0])
+
+    def sample(self, parameters: Tensor) -> Tensor:
+        """See `ActionDistribution.sample`."""
+        mean, log_deviation = parameters.chunk(2, dim=-1)
+        return self._action(mean + log_deviation.exp() * torch.randn_like(mean))
+
+    def log_probability(self, parameters: Tensor, action: Tensor) -> Tensor:
+        """See `ActionDistribution.log_probability`."""
+        mean, log_deviation = parameters.chunk(2, dim=-1)
+        deviation = log_deviation.exp()
+        action = action.to(mean.dtype).reshape(mean.shape)
+        z = ((action - self.middle) / self.unit - mean) / deviation
+        density = -0.5 * z**2 - log_deviation - 0.5 * math.log(2 * math.pi)
+        # All that lies beyond a bound; z stands at the bound there.
+        density = torch.where(action <= self.low, torch.special.log_ndtr(z), density)
+        density = torch.where(action >= self.high, torch.special.log_ndtr(-z), density)
+        return density.sum(-1)
+
+    def entropy(self, parameters: Tensor) -> Tensor:
+        """The entropy of what is drawn, before it is clipped, [...]."""
+        _, log_deviation = parameters.chunk(2, dim=-1)
+        return (log_deviation + 0.5 * math.log(2 * math.pi * math.e)).sum(-1)
+
+    def _action(self, number: Tensor) -> Tensor:
+        # What is taken has no gradient, as if it were an index.
+        action = (self.middle + self.unit * number.detach()).clamp(self.low, self.high)
+        return action.view(*number.shape[:-1], *self.shape)
+
+
+def action_distribution(space: gym.Space) -> ActionDistribution:
+    """Returns the distribution for an action space.
+
+    Raises:
+        ConfigError: If the space is neither Discrete nor Box.
+    """
+    if isinstance(space, spaces.Discrete):
+        return Categorical(space)
+    if isinstance(space, spaces.Box):
+        return ClippedNormal(space)
+    raise ConfigError(f"action space {space} is not supported; use Discrete or Box")

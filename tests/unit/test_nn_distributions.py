@@ -1,0 +1,138 @@
+"""Policies as distributions: against scipy, and against what is drawn from them."""
+
+from __future__ import annotations
+
+import math
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from scipy import stats
+from torch.nn import functional as F
+
+from retain.core.errors import ConfigError
+from retain.nn.distributions import Categorical, ClippedNormal, action_distribution
+
+DRAWS = 20_000
+
+
+def test_categorical_is_the_softmax_of_its_logits() -> None:
+    torch.manual_seed(0)
+    distribution = action_distribution(spaces.Discrete(4, start=-1))
+    assert isinstance(distribution, Categorical)
+    logits = torch.randn(2, 3, 4)
+    action = torch.tensor([[-1, 0, 1], [2, 2, -1]])
+    expected = torch.distributions.Categorical(logits=logits)
+    found = distribution.log_probability(logits, action)
+    torch.testing.assert_close(found, expected.log_prob(action + 1))
+    torch.testing.assert_close(distribution.entropy(logits), expected.entropy())
+    assert torch.equal(distribution.best(logits), logits.argmax(-1) - 1)
+    drawn = distribution.sample(logits[0, :1].expand(DRAWS, -1))
+    shares = torch.bincount(drawn + 1, minlength=4) / DRAWS
+    torch.testing.assert_close(shares, expected.probs[0, 0], rtol=0, atol=0.02)
+
+
+def normal(
+    low: float, high: float, mean: float, deviation: float
+) -> tuple[ClippedNormal, torch.Tensor]:
+    distribution = action_distribution(spaces.Box(low, high, (1,), np.float32))
+    assert isinstance(distribution, ClippedNormal)
+    with torch.no_grad():
+        distribution.log_deviation.fill_(math.log(deviation))
+    return distribution, distribution(torch.tensor([mean]))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "middle", "unit"),
+    [
+        (-2.0, 2.0, 0.0, 2.0),
+        (1.0, 4.0, 2.5, 1.5),
+        (-np.inf, np.inf, 0.0, 1.0),
+        (0.5, np.inf, 0.5, 1.0),
+        (-np.inf, -3.0, -3.0, 1.0),
+    ],
+)
+def test_clipped_normal_is_a_normal_whose_ends_are_heaped_up_at_the_bounds(
+    low: float, high: float, middle: float, unit: float
+) -> None:
+    torch.manual_seed(1)
+    mean, deviation = 0.4, 0.7
+    distribution, parameters = normal(low, high, mean, deviation)
+    rival = stats.norm(mean, deviation)  # in units of the box
+    inside = np.linspace(max(low, -9), min(high, 9), 9)[1:-1]
+    z = (inside - middle) / unit
+    found = distribution.log_probability(
+        parameters.expand(7, -1), torch.tensor(inside, dtype=torch.float32).unsqueeze(1)
+    )
+    np.testing.assert_allclose(found.detach(), rival.logpdf(z), rtol=1e-4)
+    drawn = distribution.sample(parameters.detach().expand(DRAWS, -1)).squeeze(1).numpy()
+    assert (drawn >= low).all()
+    assert (drawn <= high).all()
+    for bound, tail in ((low, rival.cdf), (high, rival.sf)):
+        if np.isfinite(bound):
+            share = tail((bound - middle) / unit)
+            at = distribution.log_probability(parameters, torch.tensor([bound]))
+            assert at.item() == pytest.approx(math.log(share), rel=1e-4)
+            assert np.mean(drawn == np.float32(bound)) == pytest.approx(share, abs=0.02)
+    assert distribution.entropy(parameters).item() == pytest.approx(rival.entropy(), rel=1e-5)
+    best = np.clip(middle + unit * mean, low, high)
+    assert distribution.best(parameters).item() == pytest.approx(best, rel=1e-6)
+
+
+@pytest.mark.parametrize("far", [-60.0, 60.0])
+def test_what_is_unlikely_beyond_measure_has_a_gradient(far: float) -> None:
+    """Also where one bound is infinite, and the tail that is not used would be none."""
+    for low, high in ((-1.0, 1.0), (-np.inf, 1.0), (-1.0, np.inf)):
+        distribution, parameters = normal(low, high, far, 0.5)
+        for action in (-1.0, 0.0, 1.0):
+            leaf = parameters.detach().requires_grad_()
+            log = distribution.log_probability(leaf, torch.tensor([action]))
+            (gradient,) = torch.autograd.grad(log, leaf)
+            assert log.isfinite()
+            assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("shape", [(), (2,), (2, 3)], ids=str)
+def test_components_are_independent(shape: tuple[int, ...]) -> None:
+    torch.manual_seed(2)
+    space = spaces.Box(-1, 3, shape, np.float32)
+    distribution = action_distribution(space)
+    outputs = torch.randn(5, distribution.num_outputs)
+    parameters = distribution(outputs).detach()
+    action = distribution.sample(parameters)
+    assert action.shape == (5, *shape)
+    assert all(np.asarray(row) in space for row in action.numpy())
+    alone = action_distribution(spaces.Box(-1, 3, (1,), np.float32))
+    each = torch.stack(
+        [
+            alone.log_probability(alone(outputs[:, [i]]), action.reshape(5, -1)[:, [i]])
+            for i in range(distribution.num_outputs)
+        ]
+    )
+    torch.testing.assert_close(distribution.log_probability(parameters, action), each.sum(0))
+
+
+def test_climbing_its_gradient_finds_the_best_action_even_at_a_bound() -> None:
+    """REINFORCE, with the reward's peak within the box and beyond it."""
+    torch.manual_seed(3)
+    distribution = action_distribution(spaces.Box(-1, 1, (2,), np.float32))
+    outputs = torch.zeros(2, requires_grad=True)
+    optimiser = torch.optim.Adam([outputs, *distribution.parameters()], lr=0.02)
+    for _ in range(400):
+        parameters = distribution(outputs)
+        action = distribution.sample(parameters.detach().expand(64, -1))
+        reward = -((action - torch.tensor([0.3, 2.0])) ** 2).sum(1)
+        log = distribution.log_probability(parameters.expand(64, -1), action)
+        loss = -(log * F.layer_norm(reward, (64,))).mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    best = distribution.best(distribution(outputs)).detach()
+    torch.testing.assert_close(best, torch.tensor([0.3, 1.0]), rtol=0, atol=0.1)
+
+
+def test_other_spaces_are_refused() -> None:
+    with pytest.raises(ConfigError, match="use Discrete or Box"):
+        action_distribution(gym.spaces.MultiBinary(3))
