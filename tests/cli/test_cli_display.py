@@ -58,6 +58,13 @@ def test_a_line_of_progress_is_one_line(
     ]
 
 
+def test_many_lengths_are_told_by_the_worst_and_the_best() -> None:
+    few = {f"success/{length}": 0.5 for length in (9, 10, 11)}
+    assert display.evaluated(few) == "success/9 0.50  success/10 0.50  success/11 0.50"
+    many = {**few, "success/12": 1.0, "return": -0.25}
+    assert display.evaluated(many) == "success 0.50 to 1.00 at 4 values  return -0.25"
+
+
 def test_names_of_environments_are_whole(capsys: pytest.CaptureFixture[str]) -> None:
     record = {
         "environment": LONG, "parameter": None, "value": None, "metric": "return", "mean": 1.0,

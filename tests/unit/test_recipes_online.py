@@ -147,12 +147,15 @@ def test_short_corridors_are_left_once_every_step_of_a_segment_is_asked(
     task: str, length: int
 ) -> None:
     config = made(f"{task}/short_corridors", length=length)
-    *watched, far = config.evaluation.values_in_training
-    assert (watched[-1], far) == (length, 10 * length)
-    assert watched == list(range(watched[0], length + 1))
     segment = config.model.context_length
-    assert min(length, segment) <= len(watched) <= segment + 2
-    assert watched[0] >= 1
+    asked = config.evaluation.values_in_training
+    # Soon, and when the memory has settled.
+    for last in (length, 10 * length):
+        watched = [at for at in asked if last - 2 * segment < at <= last]
+        assert watched == list(range(watched[0], last + 1))
+        assert min(last, segment) <= len(watched) <= segment + 2
+    assert min(asked) >= 1
+    assert len(set(asked)) == len(asked)
 
 
 GROWING = {"passive_tmaze": 1500, "active_tmaze": 500, "visual_match": 1000, "key_to_door": 500}

@@ -38,6 +38,21 @@ def show(table: Table) -> None:
     wide.print(table)
 
 
+def evaluated(metrics: dict[str, float]) -> str:
+    """Returns what evaluations brought, in a few words; of many lengths, the worst and the best."""
+    parts: dict[str, list[str]] = {}
+    for name in metrics:
+        parts.setdefault(name.partition("/")[0], []).append(name)
+    texts = []
+    for metric, names in parts.items():
+        if len(names) <= 3:
+            texts += [f"{name} {metrics[name]:.2f}" for name in names]
+            continue
+        values = [metrics[name] for name in names]
+        texts.append(f"{metric} {min(values):.2f} to {max(values):.2f} at {len(names)} values")
+    return "  ".join(texts)
+
+
 class TrainingDisplay:
     """Shows training as it goes: a bar in a terminal, a line now and then elsewhere.
 
@@ -83,8 +98,7 @@ class TrainingDisplay:
         """Takes the metrics of a step of training."""
         evaluations = {k.removeprefix("eval/"): v for k, v in metrics.items() if "eval/" in k}
         if evaluations:
-            values = "  ".join(f"{name} {value:.2f}" for name, value in evaluations.items())
-            say(f"{self.title}  {self.unit} {done:,}: {values}")
+            say(f"{self.title}  {self.unit} {done:,}: {evaluated(evaluations)}")
             return
         now = time.monotonic()
         if self._last is not None and now > self._last[1]:

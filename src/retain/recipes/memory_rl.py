@@ -219,16 +219,18 @@ def _short_corridors(run: OnlineRunConfig, length: int) -> OnlineRunConfig:
 
     Neither what to write nor how to walk depends on the length, and in a short episode most steps
     matter. Training ends once ten times the length is walked, and the question is answered at every
-    step of a segment: of a memory that is kept it may still be answered wrongly at some of them.
+    step of a segment, soon and late: a memory that is kept may still be read wrongly at some of
+    them, and may not have settled in the first few segments.
     """
     task = run.recipe.split("/")[0]
     # A segment is a third of the longest episode, which is at most three steps longer.
-    every_step = range(max(1, length - length // 3 - 1), length + 1)
+    segment = length // 3 + 2
+    asked = [at for last in (length, 10 * length) for at in range(last - segment + 1, last + 1)]
     train = replace(run.train, env_kwargs={"min_corridor_length": 1})
     evaluation = replace(
         run.evaluation,
         values=(length, 10 * length, max(EPISODES[task])),
-        values_in_training=(*every_step, 10 * length),
+        values_in_training=tuple(at for at in asked if at > 0),
     )
     return replace(run, recipe=f"{task}/short_corridors", train=train, evaluation=evaluation)
 
