@@ -2,7 +2,7 @@
 
     python benchmarks/short_corridors.py
 
-Trains on corridors of 1 to 29 steps until those of 19 to 29 and of 290 are walked without an
+Trains on corridors of 1 to 29 steps until those of 19 to 29 and of 280 to 290 are walked without an
 error, or for 6,000 episodes, and walks corridors of 29 up to 1,000,000 steps; Memory-RL trains at
 each length, up to 1,500 (Ni et al. 2023). Ten seeds of RATE, three of the others. A run that fails
 at one of the lengths from 1,500 on is not sent on a longer one. Then the active T-Maze, where the
