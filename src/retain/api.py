@@ -323,12 +323,15 @@ class Agent:
             ConfigError: If the observation's shape is not the one trained on, or the number of rows
                 changes without `reset`.
         """
-        if isinstance(observation, Mapping):
+        try:
+            array = np.asarray(observation)
+        except ValueError:  # of parts that are not alike, as those of a Tuple
+            array = np.asarray(None)
+        if isinstance(observation, Mapping) or array.dtype.kind == "O":
             raise ConfigError(
-                "the observation is a Dict: act in an environment made by retain.make or "
-                "retain.make_vec, which flatten it as in training"
+                "the observation is no array but a Dict or a Tuple: act in an environment made by "
+                "retain.make or retain.make_vec, where it comes as one array, as in training"
             )
-        array = np.asarray(observation)
         shape = self.policy.observation_space.shape or ()
         single = array.shape == shape
         if not single and array.shape[1:] != shape:

@@ -620,8 +620,9 @@ def test_actions_of_other_kinds_are_refused(name):
         line = f"agent '{name}' needs discrete actions, .* agents that take such boxes are a2c"
         with pytest.raises(ConfigError, match=line):
             make(name, actions=BOX)
-    with pytest.raises(ConfigError, match=f"agent '{name}' needs .*; wrap the env.* they are$"):
-        make(name, actions=gym.spaces.MultiDiscrete([2, 3]))
+    for space in (gym.spaces.MultiDiscrete([2, 3]), gym.spaces.Box(0, 9, (1,), np.int64)):
+        with pytest.raises(ConfigError, match=f"agent '{name}' needs .*; wrap the env.* they are"):
+            make(name, actions=space)
 
 
 @pytest.mark.parametrize(

@@ -218,8 +218,9 @@ def test_what_an_agent_takes(run: Run) -> None:
     agent = agent_of(run)
     one = agent_of(run).act(np.array([0, 1, 0, 0.5], dtype=np.float32))
     assert agent.act([0, 1, 0, 0.5]) == one  # a list will do
-    with pytest.raises(ConfigError, match=r"is a Dict: act in an environment made by retain\.make"):
-        agent.act({"position": np.zeros(4)})  # type: ignore[arg-type]
+    for parts in ({"position": np.zeros(4)}, (np.zeros(3), 1)):
+        with pytest.raises(ConfigError, match=r"a Dict or a Tuple: act in an env.* retain\.make"):
+            agent.act(parts)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=r"observation of shape \(5,\).*trained on \(4,\)"):
         agent.act(np.zeros(5))
     with pytest.raises(ConfigError, match=r"2 rows, but 1 in the last step; call reset"):

@@ -9,6 +9,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Space, Text, Tuple
+from minari.serialization import deserialize_space, serialize_space
 
 from retain.core.spaces import OneArray, in_words
 
@@ -49,6 +50,22 @@ def test_it_is_what_gymnasium_flattens_to(space: Space[Any]) -> None:
         one = one_array(point)
         np.testing.assert_array_equal(one, row)
         assert one in one_array.space
+
+
+def test_the_order_of_a_dict_is_that_of_its_names_however_it_was_given() -> None:
+    """Minari gives back another order than that of a Dict made of keywords."""
+    wide, narrow = Box(-9, 9, (2,), np.float32), Box(-5, 5, (1,), np.float32)
+    made = Dict(position=wide, angle=Tuple((Dict(z=narrow, a=wide), narrow)))
+    assert list(made) == ["position", "angle"]
+    back = deserialize_space(serialize_space(made))
+    first, second = OneArray.of(made), OneArray.of(back)
+    assert first is not None
+    assert second is not None
+    assert first.space == second.space
+    made.seed(0)
+    point = made.sample()
+    np.testing.assert_array_equal(first(point), second(point))
+    np.testing.assert_array_equal(first(point)[-2:], point["position"])
 
 
 def test_texts_are_left_out_and_what_is_alone_stays_as_it_is() -> None:

@@ -225,6 +225,17 @@ def test_attention_of_a_segment(make: Any) -> None:
         np.testing.assert_allclose(own.sum(axis=2), 1.0, rtol=1e-5)  # and never the cache
 
 
+@pytest.mark.parametrize("window", [2, 6, 8])
+def test_what_is_not_one_segment_has_no_attention(window: int) -> None:
+    """It may hold two, and which one is looked at would not be told."""
+    policy = offline()
+    found = record(policy, maze(1, min_corridor_length=14), [3], window=window)
+    assert found.windows
+    assert [segment_attention(policy, stretch) for stretch in found.windows] == [None] * len(
+        found.windows
+    )
+
+
 def test_the_segment_at_once_shows_the_same_write_tokens() -> None:
     policy: Any = offline()
     env = maze(1, min_corridor_length=14)

@@ -133,6 +133,29 @@ def test_climbing_its_gradient_finds_the_best_action_even_at_a_bound() -> None:
     torch.testing.assert_close(best, torch.tensor([0.3, 1.0]), rtol=0, atol=0.1)
 
 
+def test_actions_lie_within_bounds_that_single_precision_does_not_have() -> None:
+    space = spaces.Box(np.array([-0.3, 0.1]), np.array([0.7, 0.3]), dtype=np.float64)
+    distribution = action_distribution(space)
+    for far in (-9.0, 9.0):
+        action = distribution.best(distribution(torch.full((2,), far)))
+        assert action.double().numpy() in space
+        assert distribution.log_probability(distribution(torch.zeros(2)), action).isfinite()
+
+
+def test_one_action_alone_is_certain_and_a_bound_out_of_reach_is_none() -> None:
+    distribution = action_distribution(spaces.Box(np.float32([0.5, -1]), np.float32([0.5, 1])))
+    alone = action_distribution(spaces.Box(-1, 1, (1,), np.float32))
+    outputs = torch.tensor([[0.7, 0.2]])
+    parameters = distribution(outputs)
+    action = distribution.sample(parameters)
+    assert action[0, 0] == 0.5
+    expected = alone.log_probability(alone(outputs[:, 1:]), action[:, 1:])
+    torch.testing.assert_close(distribution.log_probability(parameters, action), expected)
+    largest = np.finfo(np.float32).max
+    distribution = action_distribution(spaces.Box(-largest, largest, (1,), np.float32))
+    assert distribution.best(distribution(torch.tensor([0.25]))).item() == 0.25
+
+
 def test_other_spaces_are_refused() -> None:
     with pytest.raises(ConfigError, match="use Discrete or Box"):
         action_distribution(gym.spaces.MultiBinary(3))

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import gymnasium as gym
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -193,7 +194,7 @@ class OnlineAgent(Policy):
     """
 
     discrete: ClassVar[bool] = True
-    """Whether actions have to be discrete; else boxes will do too."""
+    """Whether actions have to be discrete; else boxes will do too, of agents without a replay."""
 
     from_replay: ClassVar[bool] = True
     """Whether the agent learns from a replay of old episodes, or from the latest alone."""
@@ -209,11 +210,14 @@ class OnlineAgent(Policy):
         action_space: gym.Space,
     ):
         super().__init__(config, model_config, observation_space, action_space)
-        kinds: tuple[type[gym.Space], ...] = (gym.spaces.Discrete,)
+        usable = isinstance(action_space, gym.spaces.Discrete)
         words, hint = "discrete actions", "; agents that take such boxes are a2c and ppo"
-        if not self.discrete:
-            kinds, words, hint = (*kinds, gym.spaces.Box), "actions that are discrete or a box", ""
-        if not isinstance(action_space, kinds):
+        # Agents with a replay draw some of their actions uniformly, which boxes need not have.
+        if not (self.discrete or self.from_replay):
+            words, hint = "actions that are discrete or a box of float32 or float64", ""
+            box = isinstance(action_space, gym.spaces.Box)
+            usable = usable or (box and action_space.dtype in (np.float32, np.float64))
+        if not usable:
             raise ConfigError(
                 f"agent '{config.registered_name}' needs {words}, but the environment's are "
                 f"{action_space}; wrap the environment so that they are"

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import gymnasium as gym
+import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
@@ -162,7 +163,6 @@ class Policy(nn.Module, ABC):
 
     def no_action(self, batch_size: int) -> Tensor:
         """Returns an action for each row that stands for none, [B, ...]."""
-        sample = torch.as_tensor(self.action_space.sample())
-        none = padding_of(self.action_space)
-        action = torch.full((batch_size, *sample.shape), none, dtype=sample.dtype)
-        return action.to(next(self.parameters()).device)
+        space = self.action_space
+        none = np.full((batch_size, *(space.shape or ())), padding_of(space), dtype=space.dtype)
+        return torch.as_tensor(none).to(next(self.parameters()).device)

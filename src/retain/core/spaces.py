@@ -23,9 +23,9 @@ Array = npt.NDArray[Any]
 class OneArray:
     """How observations of several parts become one array; called, it makes one of one.
 
-    Parts stand side by side in the order of their space, discrete ones as zeros and a one, as
-    Gymnasium flattens them. Texts are left out, since no model reads them. What has a single part
-    besides is that part, so an image stays an image.
+    Parts stand side by side, those of a Dict by their names, discrete ones as zeros and a one, as
+    Gymnasium flattens them where its space is in that order. Texts are left out, since no model
+    reads them. What has a single part besides is that part, so an image stays an image.
     """
 
     parts: Space[Any]
@@ -84,8 +84,7 @@ def in_words(space: Any) -> str:
 def leaves(space: Space[Any], path: str = "") -> Iterator[tuple[str, Space[Any]]]:
     """Yields the parts that have none themselves, with their names."""
     if isinstance(space, Dict | Tuple):
-        parts = space.items() if isinstance(space, Dict) else enumerate(space.spaces)
-        for name, part in parts:
+        for name, part in _parts(space):
             yield from leaves(part, f"{path}/{name}" if path else str(name))
     else:
         yield path, space
@@ -94,11 +93,17 @@ def leaves(space: Space[Any], path: str = "") -> Iterator[tuple[str, Space[Any]]
 def _values(space: Space[Any], value: Any) -> Iterator[tuple[Space[Any], Any]]:
     """Yields the same parts, each with its value."""
     if isinstance(space, Dict | Tuple):
-        parts = space.items() if isinstance(space, Dict) else enumerate(space.spaces)
-        for name, part in parts:
+        for name, part in _parts(space):
             yield from _values(part, value[name])
     else:
         yield space, value
+
+
+def _parts(space: Dict | Tuple) -> list[tuple[Any, Space[Any]]]:
+    # Minari does not keep the order of a Dict whose parts were not given by their names' order.
+    if isinstance(space, Dict):
+        return sorted(space.items(), key=lambda part: str(part[0]))
+    return list(enumerate(space.spaces))
 
 
 def is_text(space: Space[Any]) -> bool:

@@ -243,7 +243,7 @@ def _fill(
             _copy(observations[here], seen)
             _copy(actions[here], done)
             _copy(rewards[here], gained)
-        except (KeyError, TypeError, ValueError) as error:
+        except (LookupError, TypeError, ValueError) as error:
             raise DatasetError(
                 f"episode {number} of '{dataset_id}' does not fit its spaces: {error}"
             ) from None

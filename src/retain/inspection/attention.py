@@ -118,7 +118,8 @@ def segment_attention(policy: Policy, window: Window) -> SegmentAttention | None
         None if the model has no read and write tokens, or the window is not a segment of it.
     """
     model = segment_model(policy)
-    if model is None:
+    length = 0 if model is None else model.config.context_length
+    if model is None or window.start % length or len(window.observations_T) != length + 1:
         return None
     with AttentionRecorder(model) as recorder:
         reread(policy, window, window.observations_T[None])

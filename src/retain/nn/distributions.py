@@ -10,14 +10,19 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import numpy.typing as npt
 import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
 from retain.core.errors import ConfigError
+
+#: A bound as far away as this is none.
+FAR = 1e18
 
 
 class ActionDistribution(nn.Module, ABC):
@@ -102,15 +107,21 @@ class ClippedNormal(ActionDistribution):
         super().__init__()
         self.shape: tuple[int, ...] = space.shape
         self.num_outputs = math.prod(space.shape)
-        low, high = (bound.astype(np.float64).flatten() for bound in (space.low, space.high))
+        low = np.where(space.low < -FAR, -np.inf, space.low).astype(np.float64).flatten()
+        high = np.where(space.high > FAR, np.inf, space.high).astype(np.float64).flatten()
         bounded = np.isfinite(low) & np.isfinite(high)
         with np.errstate(invalid="ignore"):  # of bounds that are infinite
             middle = np.where(bounded, (low + high) / 2, np.clip(0.0, low, high))
             unit = np.where(bounded, np.maximum(high - low, 1e-6) / 2, 1.0)
-        buffers = {"low": low, "high": high, "middle": middle, "unit": unit}
+        dtype = torch.zeros(()).numpy().dtype
+        buffers = {
+            "low": _rounded_up(low, dtype),
+            "high": -_rounded_up(-high, dtype),
+            "middle": middle.astype(dtype),
+            "unit": unit.astype(dtype),
+        }
         for name, values in buffers.items():
-            tensor = torch.as_tensor(values, dtype=torch.get_default_dtype())
-            self.register_buffer(name, tensor, persistent=False)
+            self.register_buffer(name, torch.as_tensor(values), persistent=False)
         self.log_deviation = nn.Parameter(torch.zeros(self.num_outputs))
 
     def forward(self, outputs: Tensor) -> Tensor:
@@ -137,6 +148,8 @@ class ClippedNormal(ActionDistribution):
         # All that lies beyond a bound; z stands at the bound there.
         density = torch.where(action <= self.low, torch.special.log_ndtr(z), density)
         density = torch.where(action >= self.high, torch.special.log_ndtr(-z), density)
+        # Where there is one action alone, it is certain.
+        density = torch.where(self.low >= self.high, torch.zeros_like(density), density)
         return density.sum(-1)
 
     def entropy(self, parameters: Tensor) -> Tensor:
@@ -148,6 +161,12 @@ class ClippedNormal(ActionDistribution):
         # What is taken has no gradient, as if it were an index.
         action = (self.middle + self.unit * number.detach()).clamp(self.low, self.high)
         return action.view(*number.shape[:-1], *self.shape)
+
+
+def _rounded_up(bound: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """Returns lower bounds in a dtype: what lies beyond by a rounding error is refused."""
+    nearest = bound.astype(dtype)
+    return np.where(nearest < bound, np.nextafter(nearest, dtype.type(np.inf)), nearest)
 
 
 def action_distribution(space: gym.Space) -> ActionDistribution:
