@@ -168,11 +168,9 @@ def test_what_cannot_be_packed_is_refused() -> None:
     with pytest.raises(DatasetError, match="no dataset"):
         open_pack(ID)
     both = gym.spaces.MultiBinary(2)
-    episodes = make([2], both, SPACES[0][1])
-    write(episodes, both, SPACES[0][1])
-    with pytest.raises(DatasetError, match="observation space MultiBinary; only Box and Discrete"):
-        open_pack(ID)
     episodes = make([2], SPACES[0][0], both)
+    with pytest.raises(DatasetError, match="observation space Text; only Box and Discrete"):
+        pack_episodes(episodes, observation_space=gym.spaces.Text(3), action_space=both)
     with pytest.raises(DatasetError, match="action space MultiBinary"):
         pack_episodes(episodes, observation_space=SPACES[0][0], action_space=both)
     with pytest.raises(DatasetError, match="no episode"):
@@ -185,6 +183,17 @@ def test_what_cannot_be_packed_is_refused() -> None:
     wide = gym.spaces.Box(-1, 1, (4,), np.float32)
     with pytest.raises(DatasetError, match="shape"):
         pack_episodes(episodes, observation_space=wide, action_space=SPACES[0][1])
+
+
+def test_several_bits_are_numbers_side_by_side() -> None:
+    bits = gym.spaces.MultiBinary((2, 3))
+    episodes = make([4, 2], bits, SPACES[0][1])
+    write(episodes, bits, SPACES[0][1])
+    in_memory = pack_episodes(episodes, observation_space=bits, action_space=SPACES[0][1])
+    for pack in (open_pack(ID), in_memory):
+        assert pack.observation_space == gym.spaces.flatten_space(bits)
+        seen = np.concatenate([episode.observations[:-1].reshape(-1, 6) for episode in episodes])
+        np.testing.assert_array_equal(pack.observations, seen)
 
 
 @pytest.mark.parametrize(

@@ -122,11 +122,12 @@ def pack_episodes(
         return arrays[name]
 
     lengths = [len(episode) for episode in episodes]
-    spaces = observation_space, action_space
-    content = _fill(dataset_id, episodes, lengths, *spaces, None, allocate)
+    one_array = OneArray.of(observation_space)
+    seen = observation_space if one_array is None else one_array.space
+    content = _fill(dataset_id, episodes, lengths, seen, action_space, one_array, allocate)
     return Pack(
         dataset_id=dataset_id,
-        observation_space=observation_space,
+        observation_space=seen,
         action_space=action_space,
         content=content,
         **arrays,
