@@ -195,7 +195,7 @@ class OnlineSubject(Subject):
         return policy.scores(features_BTD), self._with(after, latest_B)
 
     def choose(self, prediction: Tensor) -> Tensor:  # noqa: D102
-        return prediction.argmax(-1) + self.policy.first_action
+        return self.policy.distribution.best(prediction)
 
     def _with(self, state: MemoryState, last_action_B: Tensor) -> MemoryState:
         acting: MemoryState = self._type(

@@ -197,12 +197,11 @@ def _parts(env: Any) -> dict[str, str]:
     """What an observation of several parts is made of, as long as it was not one array yet."""
     from gymnasium.wrappers import TransformObservation
 
-    from retain.core.spaces import OneArray, in_words, is_text, leaves
+    from retain.core.spaces import OneArray, in_path, in_words
 
     if not isinstance(env, TransformObservation) or not isinstance(env.func, OneArray):
         return {}
-    named = list(leaves(env.func.parts))
-    parts = ", ".join(f"{name} {in_words(space)}" for name, space in named if not is_text(space))
+    parts = ", ".join(f"{in_path(path)} {in_words(space)}" for path, space in env.func.parts)
     left_out = ", ".join(env.func.left_out)
     return {"its parts": parts} | ({"left out": f"{left_out} (text)"} if left_out else {})
 

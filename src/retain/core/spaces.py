@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import reduce
+from operator import getitem
 from typing import Any
 
 import gymnasium as gym
@@ -16,7 +18,11 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Space, Tuple
 
+from retain.core.errors import note
+
 Array = npt.NDArray[Any]
+#: What leads from an observation to a part of it: names and places, outermost first.
+Path = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
@@ -28,8 +34,8 @@ class OneArray:
     reads them. What has a single part besides is that part, so an image stays an image.
     """
 
-    parts: Space[Any]
-    """The space of the observations."""
+    parts: tuple[tuple[Path, Space[Any]], ...]
+    """Where each part is in an observation, and its space, in the order of the array."""
     space: Space[Any]
     """The space of the arrays."""
     left_out: tuple[str, ...]
@@ -40,17 +46,32 @@ class OneArray:
         """Returns how, or None for a space that is one array, or that cannot be made one."""
         if not isinstance(space, Dict | Tuple | MultiBinary | MultiDiscrete):
             return None
-        named = list(leaves(space))
-        numbers = [leaf for _, leaf in named if not is_text(leaf)]
+        leaves = list(_leaves(space))
+        parts = tuple((path, leaf) for path, leaf in leaves if not _is_text(leaf))
+        numbers = [leaf for _, leaf in parts]
         if not numbers or not all(map(_is_numbers, numbers)):
             return None
         alone = numbers[0] if len(numbers) == 1 and isinstance(numbers[0], Box | Discrete) else None
         flat = alone or gym.spaces.flatten_space(Tuple(numbers))
-        return OneArray(space, flat, tuple(name for name, leaf in named if is_text(leaf)))
+        return OneArray(
+            parts, flat, tuple(in_path(path) for path, leaf in leaves if _is_text(leaf))
+        )
+
+    def tell(self, whose: str) -> None:
+        """Gives a note if something is left out.
+
+        Args:
+            whose: What the observations are of.
+        """
+        if self.left_out:
+            note(
+                f"observations of {whose} have texts, which models do not read; left out: "
+                f"{', '.join(self.left_out)}"
+            )
 
     def __call__(self, observation: Any) -> Any:
         """Maps one observation to one array."""
-        return self._joined(list(_values(self.parts, observation)), lead=())
+        return self._joined(observation, lead=())
 
     def batch(self, observations: Any, steps: int) -> Array:
         """Maps observations whose parts are arrays of T steps to an array [T, ...].
@@ -60,16 +81,17 @@ class OneArray:
             steps: T.
 
         Raises:
-            KeyError: If a part is missing.
+            LookupError: If a part is missing.
             ValueError: If a part does not fit its space.
         """
-        return self._joined(list(_values(self.parts, observations)), lead=(steps,))
+        return self._joined(observations, lead=(steps,))
 
-    def _joined(self, values: list[tuple[Space[Any], Any]], lead: tuple[int, ...]) -> Any:
-        values = [(space, value) for space, value in values if not is_text(space)]
-        if len(values) == 1 and values[0][0] is self.space:
-            return values[0][1]
-        flat = [_flat(space, np.asarray(value), lead) for space, value in values]
+    def _joined(self, observation: Any, lead: tuple[int, ...]) -> Any:
+        values = [reduce(getitem, path, observation) for path, _ in self.parts]
+        if self.parts[0][1] is self.space:
+            return values[0]
+        spaces = [space for _, space in self.parts]
+        flat = [_flat(s, np.asarray(v), lead) for s, v in zip(spaces, values, strict=True)]
         return np.concatenate(flat, axis=-1).astype(self.space.dtype, copy=False)
 
 
@@ -81,33 +103,25 @@ def in_words(space: Any) -> str:
     return text
 
 
-def leaves(space: Space[Any], path: str = "") -> Iterator[tuple[str, Space[Any]]]:
-    """Yields the parts that have none themselves, with their names."""
-    if isinstance(space, Dict | Tuple):
-        for name, part in _parts(space):
-            yield from leaves(part, f"{path}/{name}" if path else str(name))
+def in_path(path: Path) -> str:
+    """Returns the name of a part."""
+    return "/".join(map(str, path))
+
+
+def _leaves(space: Space[Any], path: Path = ()) -> Iterator[tuple[Path, Space[Any]]]:
+    """Yields the parts that have none themselves, with where they are."""
+    if isinstance(space, Dict):
+        # By name: Minari does not keep another order.
+        for name, part in sorted(space.items(), key=lambda part: str(part[0])):
+            yield from _leaves(part, (*path, name))
+    elif isinstance(space, Tuple):
+        for place, part in enumerate(space.spaces):
+            yield from _leaves(part, (*path, place))
     else:
         yield path, space
 
 
-def _values(space: Space[Any], value: Any) -> Iterator[tuple[Space[Any], Any]]:
-    """Yields the same parts, each with its value."""
-    if isinstance(space, Dict | Tuple):
-        for name, part in _parts(space):
-            yield from _values(part, value[name])
-    else:
-        yield space, value
-
-
-def _parts(space: Dict | Tuple) -> list[tuple[Any, Space[Any]]]:
-    # Minari does not keep the order of a Dict whose parts were not given by their names' order.
-    if isinstance(space, Dict):
-        return sorted(space.items(), key=lambda part: str(part[0]))
-    return list(enumerate(space.spaces))
-
-
-def is_text(space: Space[Any]) -> bool:
-    """Whether the points of a space are texts."""
+def _is_text(space: Space[Any]) -> bool:
     # Other packages have spaces of texts of their own.
     return space.dtype is not None and np.dtype(space.dtype).kind in "US"
 

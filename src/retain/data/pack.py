@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 from minari.serialization import deserialize_space, serialize_space
 
-from retain.core.errors import DatasetError, note
+from retain.core.errors import DatasetError
 from retain.core.spaces import OneArray
 from retain.data.fitting import check_episode
 from retain.data.store import (
@@ -169,11 +169,8 @@ def _build(dataset_id: str, folder: Path) -> None:
         metadata = dataset.storage.get_episode_metadata(range(dataset.total_episodes))
         lengths = [int(entry["total_steps"]) for entry in metadata]
         one_array = OneArray.of(dataset.observation_space)
-        if one_array is not None and one_array.left_out:
-            note(
-                f"observations of dataset '{dataset_id}' have texts, which models do not read; "
-                f"left out: {', '.join(one_array.left_out)}"
-            )
+        if one_array is not None:
+            one_array.tell(f"dataset '{dataset_id}'")
         seen = dataset.observation_space if one_array is None else one_array.space
         spaces = seen, dataset.action_space
         episodes = dataset.iterate_episodes()

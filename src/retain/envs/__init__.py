@@ -18,7 +18,7 @@ import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec, load_env_creator
 from gymnasium.vector import AutoresetMode
 
-from retain.core.errors import ConfigError, UnknownNameError, first_line, note
+from retain.core.errors import ConfigError, UnknownNameError, first_line
 from retain.core.registry import IMPORT_YOURS, load_plugins
 from retain.core.spaces import OneArray
 from retain.envs import associative_recall as _associative_recall  # these register their experts
@@ -124,11 +124,7 @@ def make(id: str, **kwargs: Any) -> gym.Env[Any, Any]:
     if one_array is not None:
         from gymnasium.wrappers import TransformObservation  # slow to import
 
-        if one_array.left_out:
-            note(
-                f"observations of {spec.id} have texts, which models do not read; left out: "
-                f"{', '.join(one_array.left_out)}"
-            )
+        one_array.tell(spec.id)
         env = TransformObservation(env, one_array, one_array.space)
     return env
 
