@@ -15,6 +15,7 @@ from retain.agents.a2c import A2CConfig
 from retain.agents.dqn import DQNConfig
 from retain.agents.online import OnlineAgentConfig
 from retain.agents.ppo import PPOConfig
+from retain.agents.sac import SACConfig
 from retain.agents.sac_discrete import SACDiscreteConfig
 from retain.evaluation import EnvironmentConfig, EvaluationConfig
 from retain.memory import ModelConfig
@@ -88,6 +89,7 @@ def tiny(
 ONLINE_AGENTS: dict[str, type[OnlineAgentConfig]] = {
     "dqn": DQNConfig,
     "sac_discrete": SACDiscreteConfig,
+    "sac": SACConfig,
     "a2c": A2CConfig,
     "ppo": PPOConfig,
 }

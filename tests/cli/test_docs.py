@@ -356,17 +356,19 @@ def metrics_of(name: str) -> set[str]:
     from retain.agents import AGENTS
     from retain.models import MODELS
 
+    discrete = Discrete in getattr(AGENTS.get(name), "actions", ())
+    spaces = Box(-1, 1, (2,)), Discrete(2) if discrete else Box(-1, 1, ())
     agent: Any = AGENTS.get(name)(
-        AGENTS.get(name).Config(), MODELS.get("memoryless").Config(), Box(-1, 1, (2,)), Discrete(2)
+        AGENTS.get(name).Config(), MODELS.get("memoryless").Config(), *spaces
     )
     whole = torch.ones(1, 3)
     batch = {
         "observation": torch.ones(1, 4, 2),
-        "action": whole.long(),
+        "action": whole.long() if discrete else whole,
         "reward": whole,
         "terminated": whole.bool(),
         "mask": whole.bool(),
-        "previous_action": whole[:, 0].long(),
+        "previous_action": whole[:, 0].long() if discrete else whole[:, 0],
         "previous_reward": whole[:, 0],
         "begins": whole[:, 0].bool(),
         "read_before": 0 * whole[:, 0].long(),
@@ -395,6 +397,7 @@ def test_every_metric_of_an_agent_is_explained(name: str) -> None:
         ("online.md", "retain.tokens", "StepTokenConfig", "tokens."),
         ("dqn.md", "retain.agents.dqn", "DQNConfig", ""),
         ("sac_discrete.md", "retain.agents.sac_discrete", "SACDiscreteConfig", ""),
+        ("sac.md", "retain.agents.sac", "SACConfig", ""),
         ("a2c.md", "retain.agents.a2c", "A2CConfig", ""),
     ],
 )
@@ -403,7 +406,7 @@ def test_every_default_is_right(file: str, where: str, name: str, prefix: str) -
     for field in dataclasses.fields(getattr(importlib.import_module(where), name)):
         row = re.search(rf"^\| `{prefix}{field.name}` \| (.*?) ?\|", text, re.MULTILINE)
         if row is None:  # of all online agents: in online.md
-            assert file in ("dqn.md", "sac_discrete.md", "a2c.md")
+            assert file in ("dqn.md", "sac_discrete.md", "sac.md", "a2c.md")
             continue
         said = row[1].strip("`")
         if isinstance(field.default, bool):

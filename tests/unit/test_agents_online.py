@@ -18,6 +18,7 @@ from retain.agents.a2c import A2C, A2CConfig
 from retain.agents.dqn import DQN, DQNConfig
 from retain.agents.online import OnlineAgent, OnlineAgentConfig
 from retain.agents.ppo import PPO, PPOConfig
+from retain.agents.sac import SAC, SACConfig
 from retain.agents.sac_discrete import SACDiscrete, SACDiscreteConfig
 from retain.core.errors import ConfigError
 from retain.memory import ModelConfig
@@ -34,9 +35,12 @@ TOKENS = StepTokenConfig(action_width=3, reward_width=2, layers=2)
 AGENTS: dict[str, tuple[type[OnlineAgent], Any]] = {
     "dqn": (DQN, DQNConfig),
     "sac_discrete": (SACDiscrete, SACDiscreteConfig),
+    "sac": (SAC, SACConfig),
     "a2c": (A2C, A2CConfig),
     "ppo": (PPO, PPOConfig),
 }
+DISCRETE = [name for name in AGENTS if gym.spaces.Discrete in AGENTS[name][0].actions]
+BOXED = [name for name in AGENTS if gym.spaces.Box in AGENTS[name][0].actions]
 # Other tests may have registered models of examples by now.
 OWN_MODELS = [name for name in MODELS.names() if MODELS.get(name).__module__.startswith("retain.")]
 
@@ -53,10 +57,12 @@ def make(
     name: str,
     model: ModelConfig | None = None,
     *,
-    actions: gym.Space[Any] = ACTIONS,
+    actions: gym.Space[Any] | None = None,
     **options: Any,
 ) -> OnlineAgent:
     agent_class, config_class = AGENTS[name]
+    if actions is None:
+        actions = ACTIONS if name in DISCRETE else BOX
     config = config_class(**{"hidden": (8,), "tokens": TOKENS, **options})
     agent = agent_class(config, model or LSTMConfig(width=12), OBSERVATIONS, actions)
     with torch.no_grad():
@@ -91,6 +97,18 @@ def experience(lengths: list[int], *, cut: tuple[int, ...] = ()) -> dict[str, to
         "begins": torch.ones(rows, dtype=torch.bool),
         "read_before": torch.zeros(rows, dtype=torch.int64),
     }
+
+
+def boxed(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The experience with actions within the box instead."""
+    inside = 2.8 * torch.rand(*batch["mask"].shape, 2, 1) - 1.9
+    return {**batch, "action": inside, "previous_action": inside[:, 0]}
+
+
+def experience_of(name: str, *arguments: Any, **options: Any) -> dict[str, torch.Tensor]:
+    """Experience of an agent that `make` makes."""
+    batch = experience(*arguments, **options)
+    return batch if name in DISCRETE else boxed(batch)
 
 
 def features(agent: OnlineAgent, batch: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -208,6 +226,71 @@ def test_the_temperature_is_fixed_or_seeks_its_entropy():
         wanted = target * math.log(4)
         torch.testing.assert_close(agent.log_temperature.grad, metrics["entropy"].detach() - wanted)
         assert sign * float(agent.log_temperature.grad) > 0
+
+
+def test_sac_in_boxes_is_the_loop_over_steps():
+    """With what the policy drew; the unit is half the box's width of 3, and its middle is -0.5."""
+    agent = make("sac", discount=0.8, temperature=0.3, target_entropy=-0.5)
+    for parameter in agent.targets.parameters():
+        parameter.data.add_(0.2 * torch.randn_like(parameter))
+    lengths = [5, 2]
+    batch = boxed(experience(lengths, cut=(1,)))
+    z = features(agent, batch)
+    mean, spread = agent.actor(z).chunk(2, -1)
+    deviation = (-5 + 7 * (torch.tanh(spread) + 1) / 2).exp()
+    torch.manual_seed(3)
+    number = mean + deviation * torch.randn_like(mean)
+    drawn = torch.tanh(number)
+    density = torch.distributions.TransformedDistribution(
+        torch.distributions.Normal(mean, deviation), torch.distributions.transforms.TanhTransform()
+    )
+    log_policy = density.log_prob(drawn).sum(-1)
+    frozen = copy.deepcopy(agent.critics).requires_grad_(False)
+
+    def least(critics: Any, features: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
+        return min(values.squeeze() for values in critics(torch.cat([features, action])))
+
+    errors, gains = [], []
+    for row, length in enumerate(lengths):
+        for t in range(length):
+            goes_on = 0.0 if row != 1 and t == length - 1 else 1.0
+            value = least(agent.targets, z[row, t + 1], drawn[row, t + 1])
+            soft = value - 0.3 * log_policy[row, t + 1]
+            y = batch["reward"][row, t] + 0.8 * goes_on * soft.detach()
+            taken = (batch["action"][row, t].flatten() + 0.5) / 1.5
+            for values in agent.critics(torch.cat([z[row, t], taken])):
+                errors.append((values.squeeze() - y) ** 2)
+            best = least(frozen, z[row, t].detach(), drawn[row, t])
+            gains.append(best - 0.3 * log_policy[row, t])
+    entropy = -torch.stack([log_policy[0, t] for t in range(5)] + [*log_policy[1, :2]]).mean()
+    heat = agent.log_temperature * (entropy.detach() + 0.5 * 2)
+    expected = torch.stack(errors).mean() - torch.stack(gains).mean() + heat
+    torch.manual_seed(3)
+    loss, metrics = agent(batch, initial(agent, batch))
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(metrics["entropy"], entropy)
+    parameters = [p for p in agent.parameters() if p.requires_grad]
+    mine, theirs = (torch.autograd.grad(of, parameters) for of in (loss, expected))
+    for one, other in zip(mine, theirs, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_random_actions_in_a_box_are_uniform():
+    agent, rows = make("sac").eval(), 4000
+    many = torch.zeros(rows, 3), torch.zeros(rows), torch.ones(rows, dtype=torch.bool)
+    action, _, _ = agent.act(*many, agent.acting_state(rows), epsilon=1.0)
+    assert action.shape == (rows, 2, 1)
+    for component in action.flatten(1).T:
+        quantiles = component.quantile(torch.tensor([0.0, 0.25, 0.5, 0.75, 1.0]))
+        expected = torch.tensor([-2.0, -1.25, -0.5, 0.25, 1.0])
+        torch.testing.assert_close(quantiles, expected, rtol=0, atol=0.1)
+    torch.manual_seed(0)
+    some, _, _ = agent.act(*many, agent.acting_state(rows), epsilon=0.5)
+    torch.manual_seed(0)
+    none, _, _ = agent.act(*many, agent.acting_state(rows), epsilon=0.0)
+    same = (some == none).flatten(1)
+    assert torch.equal(same.all(1), same.any(1))  # a whole action is drawn, or none of it
+    assert float(same.all(1).double().mean()) == pytest.approx(0.5, abs=0.04)
 
 
 @pytest.mark.parametrize("normalize", ["episode", "batch", "none"])
@@ -405,12 +488,6 @@ def test_a_first_memory_that_is_learned_is_read_anew_in_each_pass_of_ppo():
     assert min(grown) > 0
 
 
-def boxed(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The experience with actions within the box instead."""
-    inside = 2.8 * torch.rand(*batch["mask"].shape, 2, 1) - 1.9
-    return {**batch, "action": inside, "previous_action": inside[:, 0]}
-
-
 @pytest.mark.parametrize("name", ["a2c", "ppo"])
 def test_boxes_have_the_loss_of_a_normal_distribution(name):
     """Within the bounds; the unit is half the box's width of 3, and its middle is -0.5."""
@@ -445,7 +522,7 @@ def test_boxes_have_the_loss_of_a_normal_distribution(name):
         torch.testing.assert_close(one, other)
 
 
-@pytest.mark.parametrize("name", ["a2c", "ppo"])
+@pytest.mark.parametrize("name", BOXED)
 def test_acting_in_boxes_reads_what_training_reads_and_stays_within_the_bounds(name):
     agent = make(name, actions=BOX).eval()
     batch = experience([6, 6])
@@ -474,12 +551,14 @@ def test_acting_in_boxes_reads_what_training_reads_and_stays_within_the_bounds(n
 
 @pytest.mark.parametrize("name", AGENTS)
 def test_padding_changes_nothing(name):
-    agent, batch = make(name), experience([3, 5])
+    agent, batch = make(name), experience_of(name, [3, 5])
+    torch.manual_seed(1)
     loss, _ = first_loss(agent, batch)
     changed = {k: v.clone() for k, v in batch.items()}
     changed["observation"][0, 4:] = 7.0
-    changed["action"][0, 3:] = 5
+    changed["action"][0, 3:] = 5 if name in DISCRETE else 1.0
     changed["reward"][0, 3:] = -9.0
+    torch.manual_seed(1)
     again, _ = first_loss(agent, changed)
     torch.testing.assert_close(loss, again)
 
@@ -487,7 +566,7 @@ def test_padding_changes_nothing(name):
 @pytest.mark.parametrize("name", AGENTS)
 def test_acting_reads_what_training_reads(name):
     agent = make(name, skip=True).eval()
-    batch = experience([6, 6])
+    batch = experience_of(name, [6, 6])
     expected = agent.scores(features(agent, batch))
     state = agent.acting_state(2)
     reward, reset = torch.randn(2), torch.ones(2, dtype=torch.bool)
@@ -516,7 +595,7 @@ def test_exploration_is_uniform_by_epsilon_and_sampled_where_the_policy_is():
     rows = 4000
     observation, reward = torch.randn(1, 3).expand(rows, 3), torch.zeros(rows)
     reset = torch.ones(rows, dtype=torch.bool)
-    for name in AGENTS:
+    for name in DISCRETE:
         agent = make(name).eval()
 
         def shares(agent: OnlineAgent = agent, **options: Any) -> torch.Tensor:
@@ -602,7 +681,7 @@ def test_the_memory_asks_for_its_cost_in_whole_segments_alone():
 def test_every_model_learns_with_every_agent(name, model):
     """One update changes the weights and gives finite numbers."""
     agent = make(name, small(model))
-    batch = experience([5, 3])
+    batch = experience_of(name, [5, 3])
     optimiser = torch.optim.AdamW([p for p in agent.parameters() if p.requires_grad], lr=1e-2)
     before = [p.clone() for p in agent.parameters()]
     loss, _ = first_loss(agent, batch)
@@ -616,13 +695,23 @@ def test_every_model_learns_with_every_agent(name, model):
 
 @pytest.mark.parametrize("name", AGENTS)
 def test_actions_of_other_kinds_are_refused(name):
-    if AGENTS[name][0].discrete:
-        line = f"agent '{name}' needs discrete actions, .* agents that take such boxes are a2c"
+    if name not in BOXED:
+        line = f"agent '{name}' needs discrete actions, .* agents that take such boxes are sac, a2c"
         with pytest.raises(ConfigError, match=line):
             make(name, actions=BOX)
+    if name not in DISCRETE:
+        line = f"agent '{name}' needs actions that are a box of .* agents that take discrete ones"
+        with pytest.raises(ConfigError, match=line):
+            make(name, actions=ACTIONS)
     for space in (gym.spaces.MultiDiscrete([2, 3]), gym.spaces.Box(0, 9, (1,), np.int64)):
-        with pytest.raises(ConfigError, match=f"agent '{name}' needs .*; wrap the env.* they are"):
+        with pytest.raises(ConfigError, match=f"agent '{name}' needs .*; wrap the env.* they are$"):
             make(name, actions=space)
+
+
+def test_sac_needs_bounds():
+    for high in (np.inf, np.finfo(np.float64).max):
+        with pytest.raises(ConfigError, match="must have two bounds everywhere; wrap"):
+            make("sac", actions=gym.spaces.Box(-1, high, (2,), np.float64))
 
 
 @pytest.mark.parametrize(
@@ -633,6 +722,9 @@ def test_actions_of_other_kinds_are_refused(name):
         (DQNConfig, {"target_rate": 0.0}, "target_rate"),
         (SACDiscreteConfig, {"temperature": 0.0}, "temperature"),
         (SACDiscreteConfig, {"target_entropy": 2.0}, "target_entropy"),
+        (SACDiscreteConfig, {"target_rate": 1.5}, "target_rate"),
+        (SACConfig, {"target_entropy": 0.7}, "must be below log 2 = 0.69"),
+        (SACConfig, {"temperature": -1.0}, "temperature"),
         (A2CConfig, {"num_steps": 0}, "num_steps"),
         (A2CConfig, {"gae_lambda": -0.1}, "gae_lambda"),
         (A2CConfig, {"value_weight": -1.0}, "value_weight"),

@@ -13,7 +13,12 @@ from scipy import stats
 from torch.nn import functional as F
 
 from retain.core.errors import ConfigError
-from retain.nn.distributions import Categorical, ClippedNormal, action_distribution
+from retain.nn.distributions import (
+    Categorical,
+    ClippedNormal,
+    SquashedNormal,
+    action_distribution,
+)
 
 DRAWS = 20_000
 
@@ -159,3 +164,70 @@ def test_one_action_alone_is_certain_and_a_bound_out_of_reach_is_none() -> None:
 def test_other_spaces_are_refused() -> None:
     with pytest.raises(ConfigError, match="use Discrete or Box"):
         action_distribution(gym.spaces.MultiBinary(3))
+
+
+def test_squashed_normal_is_the_tanh_of_a_normal() -> None:
+    torch.manual_seed(2)
+    distribution = SquashedNormal(spaces.Box(np.float32([1, -3]), np.float32([4, -2])))
+    parameters = distribution(torch.tensor([[0.4, -0.8, 0.6, -0.2]])).double()
+    mean, log_deviation = parameters.chunk(2, -1)
+    assert ((log_deviation > -5) & (log_deviation < 2)).all()
+    normal = torch.distributions.Normal(mean, log_deviation.exp())
+    rival = torch.distributions.TransformedDistribution(
+        normal, torch.distributions.transforms.TanhTransform()
+    )
+    units, log = distribution.draw(parameters.expand(DRAWS, -1))
+    torch.testing.assert_close(log, rival.log_prob(units).sum(-1), rtol=1e-6, atol=1e-6)
+    middle, unit = torch.tensor([2.5, -2.5]), torch.tensor([1.5, 0.5])
+    action = middle + unit * units
+    found = distribution.in_units(action.float()).double()
+    torch.testing.assert_close(found, units, atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        distribution.log_probability(parameters, action.float()), log, rtol=0, atol=1e-2
+    )
+    drawn = distribution.sample(parameters.float().expand(DRAWS, -1))
+    for component in range(2):  # as many below any number as there should be
+        number = normal.mean[0, component] + torch.linspace(-1, 1, 5) * normal.stddev[0, component]
+        bound = middle[component] + unit[component] * torch.tanh(number)
+        below = (drawn[:, component, None] < bound).double().mean(0)
+        expected = stats.norm.cdf(np.linspace(-1, 1, 5))
+        np.testing.assert_allclose(below, expected, atol=0.02)
+    best = distribution.best(parameters.float())
+    torch.testing.assert_close(best.double(), middle + unit * torch.tanh(mean), check_dtype=False)
+    entropy = distribution.entropy(parameters.expand(DRAWS, -1)).mean()
+    assert float(entropy) == pytest.approx(-float(log.mean()), abs=0.05)
+
+
+@pytest.mark.parametrize("far", [-40.0, 40.0])
+def test_what_is_squashed_to_a_bound_has_a_density_and_a_gradient(far: float) -> None:
+    distribution = SquashedNormal(spaces.Box(-2, 1, (1,), np.float32))
+    outputs = torch.tensor([far, 0.3], requires_grad=True)
+    parameters = distribution(outputs)
+    units, log = distribution.draw(parameters)
+    bound = 1.0 if far > 0 else -2.0
+    assert distribution.best(parameters).item() == bound
+    assert units.abs().item() == 1.0
+    assert log.isfinite()
+    at = distribution.log_probability(parameters, torch.tensor([bound]))
+    assert at.isfinite()
+    for number in (log, at):
+        (gradient,) = torch.autograd.grad(number, outputs, retain_graph=True)
+        assert gradient.isfinite().all()
+    spread = distribution(torch.tensor([0.0, far]))[1].item()
+    assert spread == pytest.approx(2.0 if far > 0 else -5.0)
+
+
+def test_actions_in_units_have_any_shape() -> None:
+    distribution = SquashedNormal(spaces.Box(-1, 3, (2, 2), np.float32))
+    action = 4 * torch.rand(5, 7, 2, 2) - 1
+    assert distribution.in_units(action).shape == (5, 7, 4)
+    torch.testing.assert_close(distribution._action(distribution.in_units(action)), action)
+    alone = SquashedNormal(spaces.Box(np.float32(-1), np.float32(3), ()))
+    assert alone.in_units(torch.zeros(5)).shape == (5, 1)
+    assert alone.uniform(torch.zeros(5)).shape == (5,)
+
+
+def test_squashed_normal_needs_two_bounds() -> None:
+    for low, high in ((-np.inf, 1), (0, np.inf), (-1, np.finfo(np.float32).max)):
+        with pytest.raises(ConfigError, match="must have two bounds everywhere"):
+            SquashedNormal(spaces.Box(low, high, (2,), np.float32))

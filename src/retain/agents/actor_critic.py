@@ -56,7 +56,7 @@ class ActorCritic(OnlineAgent):
         action_space: Space of one action.
     """
 
-    discrete: ClassVar[bool] = False
+    actions: ClassVar[tuple[type[gym.Space], ...]] = (gym.spaces.Discrete, gym.spaces.Box)
     from_replay: ClassVar[bool] = False
     config: ActorCriticConfig
 

@@ -29,10 +29,22 @@ from retain.agents.policy import ActingState, AgentConfig, Policy
 from retain.core.errors import ConfigError
 from retain.memory import MemoryState, ModelConfig, SequenceModel
 from retain.models import build
-from retain.nn.distributions import action_distribution
+from retain.nn.distributions import ActionDistribution, action_distribution
 from retain.tokens import StepTokenConfig, StepTokens
 
 Batch = dict[str, Tensor]
+
+#: Dtypes of boxes of actions.
+FLOATS = (np.float32, np.float64)
+#: What actions are called, and who takes those that an agent does not.
+KINDS: dict[type[gym.Space], str] = {
+    gym.spaces.Discrete: "discrete actions",
+    gym.spaces.Box: "actions that are a box of float32 or float64",
+}
+OTHERS: dict[type[gym.Space], str] = {
+    gym.spaces.Discrete: "; agents that take discrete ones are dqn, sac_discrete, a2c and ppo",
+    gym.spaces.Box: "; agents that take such boxes are sac, a2c and ppo",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,8 +205,8 @@ class OnlineAgent(Policy):
         ConfigError: If the agent has no use for such actions.
     """
 
-    discrete: ClassVar[bool] = True
-    """Whether actions have to be discrete; else boxes will do too, of agents without a replay."""
+    actions: ClassVar[tuple[type[gym.Space], ...]] = (gym.spaces.Discrete,)
+    """Kinds of action spaces that the agent can learn in: Discrete, Box, or both."""
 
     from_replay: ClassVar[bool] = True
     """Whether the agent learns from a replay of old episodes, or from the latest alone."""
@@ -210,22 +222,31 @@ class OnlineAgent(Policy):
         action_space: gym.Space,
     ):
         super().__init__(config, model_config, observation_space, action_space)
-        usable = isinstance(action_space, gym.spaces.Discrete)
-        words, hint = "discrete actions", "; agents that take such boxes are a2c and ppo"
-        # Agents with a replay draw some of their actions uniformly, which boxes need not have.
-        if not (self.discrete or self.from_replay):
-            words, hint = "actions that are discrete or a box of float32 or float64", ""
-            box = isinstance(action_space, gym.spaces.Box)
-            usable = usable or (box and action_space.dtype in (np.float32, np.float64))
-        if not usable:
-            raise ConfigError(
-                f"agent '{config.registered_name}' needs {words}, but the environment's are "
-                f"{action_space}; wrap the environment so that they are"
-                f"{hint if isinstance(action_space, gym.spaces.Box) else ''}"
-            )
-        self.distribution = action_distribution(action_space)
+        self._check(action_space)
+        self.distribution = self.distribution_over(action_space)
         self.num_actions = int(getattr(action_space, "n", 0))
         self.first_action = int(getattr(action_space, "start", 0))
+
+    def _check(self, space: gym.Space) -> None:
+        """Checks that the agent has a use for such actions."""
+        box = isinstance(space, gym.spaces.Box)
+        known = space.dtype in FLOATS if box else isinstance(space, gym.spaces.Discrete)
+        if known and isinstance(space, self.actions):
+            return
+        words = " or ".join(KINDS[kind] for kind in self.actions)
+        hint = OTHERS[gym.spaces.Box if box else gym.spaces.Discrete] if known else ""
+        raise ConfigError(
+            f"agent '{self.config.registered_name}' needs {words}, but the environment's are "
+            f"{space}; wrap the environment so that they are{hint}"
+        )
+
+    def distribution_over(self, space: gym.Space) -> ActionDistribution:
+        """Returns the policy's distribution; see `retain.nn.distributions`.
+
+        Args:
+            space: The action space.
+        """
+        return action_distribution(space)
 
     @abstractmethod
     def forward(self, batch: Batch, memory: MemoryState) -> tuple[Tensor, dict[str, Tensor]]:
@@ -305,9 +326,9 @@ class OnlineAgent(Policy):
         choose = self.distribution.sample if sampled else self.distribution.best
         action_B = choose(scores_BA)
         if epsilon:
-            drawn_B = torch.randint_like(action_B, self.num_actions) + self.first_action
-            coin_B = torch.rand(action_B.shape, device=action_B.device) < epsilon
-            action_B = torch.where(coin_B, drawn_B, action_B)
+            drawn_B = self.distribution.uniform(action_B)
+            coin_B = torch.rand(len(action_B), device=action_B.device) < epsilon
+            action_B = torch.where(coin_B.view(-1, *[1] * (action_B.dim() - 1)), drawn_B, action_B)
         return action_B, scores_BA, ActingState(memory, action_B)
 
     @property

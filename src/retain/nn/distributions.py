@@ -44,6 +44,10 @@ class ActionDistribution(nn.Module, ABC):
         """Draws an action in each row of parameters [B, P]; [B, *shape]."""
 
     @abstractmethod
+    def uniform(self, action: Tensor) -> Tensor:
+        """Draws as many actions as these with equal chances, [B, *shape]."""
+
+    @abstractmethod
     def log_probability(self, parameters: Tensor, action: Tensor) -> Tensor:
         """Returns the logarithm of the probability, or of the density, of actions, [...]."""
 
@@ -73,6 +77,10 @@ class Categorical(ActionDistribution):
         policy_BA = torch.softmax(parameters, dim=-1)
         return torch.multinomial(policy_BA, 1).squeeze(-1) + self.first
 
+    def uniform(self, action: Tensor) -> Tensor:
+        """See `ActionDistribution.uniform`."""
+        return torch.randint_like(action, self.num_outputs) + self.first
+
     def log_probability(self, parameters: Tensor, action: Tensor) -> Tensor:
         """See `ActionDistribution.log_probability`."""
         log_policy = torch.log_softmax(parameters, dim=-1)
@@ -85,14 +93,11 @@ class Categorical(ActionDistribution):
         return -(log_policy.exp() * log_policy).sum(-1)
 
 
-class ClippedNormal(ActionDistribution):
-    """Over a box: a normal distribution for each component, clipped to its bounds.
+class BoxDistribution(ActionDistribution):
+    """Over a box; components are independent.
 
-    What is drawn beyond a bound becomes the bound, so that has a probability, and all within has a
-    density; both are those of the action that is taken, not of the number that was drawn (Fujita
-    and Maeda 2018, arXiv 1802.07564). The unit is half the width of the box; that of a component
-    without two bounds, its own. The head gives means; the deviations are learned, the same
-    everywhere, and 1 at first. The parameters are means, then logarithms of deviations, [..., 2 N].
+    The unit of a component is half the width of the box, and 1 where it has not two bounds; zero
+    is the middle, or else what is nearest to zero.
 
     Args:
         space: The action space.
@@ -106,7 +111,7 @@ class ClippedNormal(ActionDistribution):
     def __init__(self, space: spaces.Box):
         super().__init__()
         self.shape: tuple[int, ...] = space.shape
-        self.num_outputs = math.prod(space.shape)
+        self.num_components = math.prod(space.shape)
         low = np.where(space.low < -FAR, -np.inf, space.low).astype(np.float64).flatten()
         high = np.where(space.high > FAR, np.inf, space.high).astype(np.float64).flatten()
         bounded = np.isfinite(low) & np.isfinite(high)
@@ -122,6 +127,40 @@ class ClippedNormal(ActionDistribution):
         }
         for name, values in buffers.items():
             self.register_buffer(name, torch.as_tensor(values), persistent=False)
+        self.bounded = bool(bounded.all())
+
+    def in_units(self, action: Tensor) -> Tensor:
+        """Returns actions [..., *shape] as numbers [..., N], which are from -1 to 1 in a box."""
+        leading = action.shape[: action.dim() - len(self.shape)]
+        action = action.to(self.middle.dtype).reshape(*leading, self.num_components)
+        return (action - self.middle) / self.unit
+
+    def uniform(self, action: Tensor) -> Tensor:
+        """See `ActionDistribution.uniform`; without two bounds, a unit to both sides."""
+        drawn = torch.rand(len(action), self.num_components, device=self.unit.device)
+        return self._action(2 * drawn - 1)
+
+    def _action(self, number: Tensor) -> Tensor:
+        # What is taken has no gradient, as if it were an index.
+        action = (self.middle + self.unit * number.detach()).clamp(self.low, self.high)
+        return action.view(*number.shape[:-1], *self.shape)
+
+
+class ClippedNormal(BoxDistribution):
+    """Over a box: a normal distribution for each component, clipped to its bounds.
+
+    What is drawn beyond a bound becomes the bound, so that has a probability, and all within has a
+    density; both are those of the action that is taken, not of the number that was drawn (Fujita
+    and Maeda 2018, arXiv 1802.07564). The head gives means; the deviations are learned, the same
+    everywhere, and 1 at first. The parameters are means, then logarithms of deviations, [..., 2 N].
+
+    Args:
+        space: The action space.
+    """
+
+    def __init__(self, space: spaces.Box):
+        super().__init__(space)
+        self.num_outputs = self.num_components
         self.log_deviation = nn.Parameter(torch.zeros(self.num_outputs))
 
     def forward(self, outputs: Tensor) -> Tensor:
@@ -141,9 +180,8 @@ class ClippedNormal(ActionDistribution):
     def log_probability(self, parameters: Tensor, action: Tensor) -> Tensor:
         """See `ActionDistribution.log_probability`."""
         mean, log_deviation = parameters.chunk(2, dim=-1)
-        deviation = log_deviation.exp()
+        z = (self.in_units(action).to(mean.dtype) - mean) / log_deviation.exp()
         action = action.to(mean.dtype).reshape(mean.shape)
-        z = ((action - self.middle) / self.unit - mean) / deviation
         density = -0.5 * z**2 - log_deviation - 0.5 * math.log(2 * math.pi)
         # All that lies beyond a bound; z stands at the bound there.
         density = torch.where(action <= self.low, torch.special.log_ndtr(z), density)
@@ -157,10 +195,77 @@ class ClippedNormal(ActionDistribution):
         _, log_deviation = parameters.chunk(2, dim=-1)
         return (log_deviation + 0.5 * math.log(2 * math.pi * math.e)).sum(-1)
 
-    def _action(self, number: Tensor) -> Tensor:
-        # What is taken has no gradient, as if it were an index.
-        action = (self.middle + self.unit * number.detach()).clamp(self.low, self.high)
-        return action.view(*number.shape[:-1], *self.shape)
+
+class SquashedNormal(BoxDistribution):
+    """Over a box with bounds: tanh of a normal distribution for each component.
+
+    Everything that is drawn lies within, and how it changes with the parameters is known, which
+    soft actor-critic needs (Haarnoja et al. 2018, arXiv 1801.01290, appendix C). The head gives
+    means and the logarithms of deviations, [..., 2 N], which are brought between e^-5 and e^2.
+    Densities are of actions in units of the box, from -1 to 1.
+
+    Args:
+        space: The action space.
+
+    Raises:
+        ConfigError: If it is unbounded somewhere.
+    """
+
+    SMALLEST, LARGEST = -5.0, 2.0
+
+    def __init__(self, space: spaces.Box):
+        super().__init__(space)
+        if not self.bounded:
+            raise ConfigError(
+                f"action space {space} must have two bounds everywhere; wrap the environment so "
+                "that it does, or take a2c or ppo"
+            )
+        self.num_outputs = 2 * self.num_components
+
+    def forward(self, outputs: Tensor) -> Tensor:
+        """See `ActionDistribution.forward`."""
+        mean, spread = outputs.chunk(2, dim=-1)
+        share = (torch.tanh(spread) + 1) / 2
+        return torch.cat([mean, self.SMALLEST + (self.LARGEST - self.SMALLEST) * share], dim=-1)
+
+    def draw(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        """Draws actions that have a gradient.
+
+        Args:
+            parameters: Shape [..., 2 N].
+
+        Returns:
+            Actions in units of the box, [..., N], and the logarithms of their densities, [...].
+        """
+        mean, log_deviation = parameters.chunk(2, dim=-1)
+        noise = torch.randn_like(mean)
+        number = mean + log_deviation.exp() * noise
+        return torch.tanh(number), self._log_density(noise, log_deviation, number)
+
+    def best(self, parameters: Tensor) -> Tensor:
+        """The middle of the distribution, half to each side; see `ActionDistribution.best`."""
+        return self._action(torch.tanh(parameters.chunk(2, dim=-1)[0]))
+
+    def sample(self, parameters: Tensor) -> Tensor:
+        """See `ActionDistribution.sample`."""
+        return self._action(self.draw(parameters)[0])
+
+    def log_probability(self, parameters: Tensor, action: Tensor) -> Tensor:
+        """See `ActionDistribution.log_probability`; at a bound, of what is a little within."""
+        mean, log_deviation = parameters.chunk(2, dim=-1)
+        within = 1 - torch.finfo(mean.dtype).eps
+        number = torch.atanh(self.in_units(action).to(mean.dtype).clamp(-within, within))
+        return self._log_density((number - mean) / log_deviation.exp(), log_deviation, number)
+
+    def entropy(self, parameters: Tensor) -> Tensor:
+        """An estimate of the entropy from one draw, [...]; there is no formula."""
+        return -self.draw(parameters)[1]
+
+    def _log_density(self, noise: Tensor, log_deviation: Tensor, number: Tensor) -> Tensor:
+        normal = -0.5 * noise**2 - log_deviation - 0.5 * math.log(2 * math.pi)
+        # log(1 - tanh(x)^2), which is not rounded to zero where tanh(x) is rounded to one.
+        slope = 2 * (math.log(2) - number - nn.functional.softplus(-2 * number))
+        return (normal - slope).sum(-1)
 
 
 def _rounded_up(bound: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:

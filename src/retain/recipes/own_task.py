@@ -30,24 +30,29 @@ AGENT_SETTINGS: dict[str, dict[str, Any]] = {
     "dqn": {"target_rate": 0.01},
     # How much the entropy should weigh depends on the rewards, so it is learned.
     "sac_discrete": {"target_rate": 0.01, "learn_temperature": True, "target_entropy": 0.3},
+    "sac": {"target_rate": 0.01},
     # Whole episodes, for the gradient to go back to what is to be remembered.
     "a2c": {"normalize": "batch", "entropy_weight": 0.01},
     "ppo": {},
 }
 #: How each agent is trained, where not as all are.
 TRAIN_SETTINGS: dict[str, dict[str, Any]] = {
+    # To climb its critics takes many updates, from what was played just before.
+    "sac": {"updates_per_step": 0.25, "batch_size": 16, "num_envs": 4},
     # Its many updates from the same episodes are smaller ones, and compare what is learned with
     # what acted, which must not be blurred by noise of the model's own.
     "ppo": {"learning_rate": 3e-4, "dropout_in_collection": False},
 }
 
 
-def _register(agent: str, title: str, actions: str = "discrete") -> None:
+def _register(
+    agent: str, title: str, actions: str = "discrete", example: str = "CartPole-v1"
+) -> None:
     """Registers the recipe of an agent that learns by acting."""
 
     def gymnasium(
         *,
-        env: str = "CartPole-v1",
+        env: str = example,
         option: dict[str, Option] | None = None,
         steps: int | None = None,
         model: str = "lstm",
@@ -60,6 +65,7 @@ def _register(agent: str, title: str, actions: str = "discrete") -> None:
 
 _register("dqn", "DQN")
 _register("sac_discrete", "SAC-Discrete")
+_register("sac", "SAC", "continuous", example="Pendulum-v1")
 _register("a2c", "A2C", "discrete or continuous")
 _register("ppo", "PPO", "discrete or continuous")
 
