@@ -579,6 +579,26 @@ def test_acting_reads_what_training_reads(name):
             reward, reset = batch["reward"][:, t], torch.zeros(2, dtype=torch.bool)
 
 
+@pytest.mark.parametrize("model", ["lstm", "gpt2", "rate"])
+@pytest.mark.parametrize("name", [name for name in AGENTS if AGENTS[name][0].from_replay])
+def test_a_burn_in_is_read_and_not_learned_from(name, model):
+    agent, batch = make(name, small(model)).eval(), experience_of(name, [5, 5])
+    batch["observation"].requires_grad_()
+
+    def loss(*steps: int) -> torch.Tensor:
+        torch.manual_seed(1)
+        mask = torch.zeros(2, 5, dtype=torch.bool)
+        mask[:, list(steps)] = True
+        _, metrics = agent({**batch, "mask": mask}, initial(agent, batch))
+        return metrics["td_loss" if name == "dqn" else "critic_loss"]
+
+    apart = torch.stack([loss(step) for step in range(5)])
+    torch.testing.assert_close(loss(0, 1, 2, 3, 4), apart.mean())
+    torch.testing.assert_close(loss(2, 3, 4), apart[2:].mean())
+    (gradient,) = torch.autograd.grad(loss(2, 3, 4), batch["observation"])
+    assert bool((gradient[:, 0] != 0).any())  # through the memory
+
+
 def test_a_window_goes_on_from_the_action_before_it():
     agent, batch = make("dqn").eval(), experience([4, 4])
     batch["begins"][:] = False

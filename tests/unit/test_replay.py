@@ -28,9 +28,12 @@ def episode(number: int, steps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray
 
 
 def replay_of(
-    capacity: int, sequence_length: int | None = None, max_episodes: int | None = None
+    capacity: int,
+    sequence_length: int | None = None,
+    max_episodes: int | None = None,
+    burn_in: int = 0,
 ) -> EpisodeReplay:
-    return EpisodeReplay(capacity, OBSERVATIONS, ACTIONS, sequence_length, max_episodes)
+    return EpisodeReplay(capacity, OBSERVATIONS, ACTIONS, sequence_length, max_episodes, burn_in)
 
 
 @settings(deadline=None, max_examples=40)
@@ -39,9 +42,11 @@ def replay_of(
     capacity=st.integers(10, 40),
     window=st.one_of(st.none(), st.integers(1, 4)),
     most=st.one_of(st.none(), st.integers(1, 6)),
+    burn_in=st.integers(0, 3),
 )
-def test_every_row_is_a_piece_of_an_episode_that_is_kept(lengths, capacity, window, most):
-    replay = replay_of(capacity, window, most)
+def test_every_row_is_a_piece_of_an_episode_that_is_kept(lengths, capacity, window, most, burn_in):
+    burn_in = 0 if window is None else burn_in
+    replay = replay_of(capacity, window, most, burn_in)
     kept: list[int] = []
     for number, steps in enumerate(lengths):
         replay.add(*episode(number, steps))
@@ -58,13 +63,16 @@ def test_every_row_is_a_piece_of_an_episode_that_is_kept(lengths, capacity, wind
     batch = replay.sample(50, rng)
     seen = set()
     for row in range(50):
-        steps = int(batch.mask[row].sum())
         number, start = (int(x) for x in batch.observation[row, 0])
-        seen.add((number, start))
+        lead, learned = int(batch.mask[row].argmax()), int(batch.mask[row].sum())
+        steps = lead + learned
+        seen.add((number, start + lead))
+        assert batch.mask[row, lead:steps].all()
+        assert lead == burn_in or (lead < burn_in and start == 0)
         assert number in kept
         observation, action, reward, terminated = episode(number, lengths[number])
         end = start + steps
-        assert steps == (lengths[number] if window is None else window)
+        assert learned == (lengths[number] if window is None else window)
         np.testing.assert_array_equal(
             batch.observation[row, : steps + 1], observation[start : end + 1]
         )
@@ -112,7 +120,9 @@ def test_what_cannot_be_kept_or_drawn_is_said_in_one_line(monkeypatch):
         replay.sample(1, np.random.default_rng(0))
     with pytest.raises(ConfigError, match=r"raise --train\.replay-capacity"):
         replay.add(*episode(0, 5))
-    wrong = {"capacity": 1}, {"sequence_length": 0}, {"max_episodes": 0}
+    with pytest.raises(ConfigError, match="burn_in needs sequence_length"):
+        replay_of(9, burn_in=2)
+    wrong = {"capacity": 1}, {"sequence_length": 0}, {"max_episodes": 0}, {"burn_in": -1}
     for arguments in wrong:
         with pytest.raises(ConfigError, match="at least"):
             replay_of(**{"capacity": 9, **arguments})

@@ -409,6 +409,8 @@ def test_what_torch_refuses_is_said_as_a_setting(
         ({"num_envs": 0}, "num_envs must be at least 1"),
         ({"env_steps": 0}, "env_steps must be at least 1"),
         ({"sequence_length": 0}, "sequence_length must be at least 1"),
+        ({"burn_in": -1}, "burn_in must not be negative"),
+        ({"burn_in": 3}, "train.burn_in needs train.sequence_length"),
         ({"replay_capacity": 0}, "replay_capacity must be at least 1"),
         ({"replay_episodes": 0}, "replay_episodes must be at least 1"),
         ({"evaluate_every": 0}, "evaluate_every must be at least 1"),

@@ -32,7 +32,7 @@ CONFIGS = {
     "dqn gpt2": tiny_online("dqn", "gpt2", episodes=30, final_epsilon=0.1, **OFTEN),
     "dqn lstm poles": tiny_online(
         "dqn", "lstm", "CartPole-v1", {"max_episode_steps": 16},
-        episodes=18, sequence_length=4, gradient_clip=1.0,
+        episodes=18, sequence_length=4, burn_in=3, gradient_clip=1.0,
         settings={"normalize_observations": True}, **OFTEN,
     ),
     "sac_discrete rate": tiny_online(

@@ -5,7 +5,7 @@ A batch of experience is a dict of tensors over B episodes, or windows of them, 
     observation        [B, T + 1, ...]  with the observation after the last step
     action, reward     [B, T, ...], [B, T]
     terminated         [B, T]     true where the episode ended for good
-    mask               [B, T]     true at real steps
+    mask               [B, T]     true at the steps to learn from: real ones after the burn-in
     previous_action, previous_reward, begins   [B, ...]  before the first token
     read_before        [B]        steps that the memory has read before these, the same in all rows
 

@@ -38,7 +38,7 @@ class EpisodeBatch:
     terminated: npt.NDArray[np.bool_]
     """Shape [B, T]: True where the episode ended for good."""
     mask: npt.NDArray[np.bool_]
-    """Shape [B, T]: True where there is a step."""
+    """Shape [B, T]: True where there is a step to learn from."""
     previous_action: Array
     """Shape [B, ...]: the action before the first step; zero where an episode begins."""
     previous_reward: npt.NDArray[np.float32]
@@ -58,6 +58,9 @@ class EpisodeReplay:
         action_space: Space of one action.
         sequence_length: Steps of a window; None to draw whole episodes.
         max_episodes: Episodes to keep, however short they are; None for all that have room.
+        burn_in: Steps before a window that come with it, as many as there are, to be read and not
+            learned from (Kapturowski et al. 2019, "Recurrent experience replay in distributed
+            reinforcement learning").
 
     Raises:
         ConfigError: If a number is not positive or the memory for so many steps cannot be had.
@@ -70,6 +73,7 @@ class EpisodeReplay:
         action_space: gym.Space[Any],
         sequence_length: int | None = None,
         max_episodes: int | None = None,
+        burn_in: int = 0,
     ):
         if capacity < 2:
             raise ConfigError(f"replay_capacity must be at least 2 steps, not {capacity}")
@@ -77,7 +81,13 @@ class EpisodeReplay:
             raise ConfigError(f"sequence_length must be at least 1, not {sequence_length}")
         if max_episodes is not None and max_episodes < 1:
             raise ConfigError(f"replay_episodes must be at least 1, not {max_episodes}")
-        self.capacity, self.max_episodes = capacity, max_episodes
+        if burn_in < 0:
+            raise ConfigError(f"burn_in must be at least 0, not {burn_in}")
+        if burn_in and sequence_length is None:
+            raise ConfigError(
+                "burn_in needs sequence_length: whole episodes are read from their first step on"
+            )
+        self.capacity, self.max_episodes, self.burn_in = capacity, max_episodes, burn_in
         self.sequence_length = sequence_length
         shapes = [(space.shape or (), space.dtype) for space in (observation_space, action_space)]
         # Beside them, a reward and a mark of the end.
@@ -162,7 +172,7 @@ class EpisodeReplay:
         if self.sequence_length is None:
             chosen_B = rng.integers(len(firsts), size=batch_size)
             offset_B = np.zeros(batch_size, dtype=np.int64)
-            real_B = lengths[chosen_B]
+            length_B = lengths[chosen_B]
         else:
             ends = np.cumsum(windows)
             if ends[-1] == 0:
@@ -174,8 +184,10 @@ class EpisodeReplay:
             drawn_B = rng.integers(ends[-1], size=batch_size)
             chosen_B = np.searchsorted(ends, drawn_B, side="right")
             offset_B = drawn_B - (ends[chosen_B] - windows[chosen_B])
-            real_B = np.full(batch_size, self.sequence_length)
-        return self._gather(firsts[chosen_B] + offset_B, real_B, offset_B == 0)
+            length_B = np.full(batch_size, self.sequence_length)
+        lead_B = np.minimum(offset_B, self.burn_in)
+        start_B = offset_B - lead_B
+        return self._gather(firsts[chosen_B] + start_B, lead_B + length_B, start_B == 0, lead_B)
 
     def _table(self) -> tuple[Array, Array, Array]:
         """First places and lengths of the episodes, and how many windows each has."""
@@ -187,19 +199,22 @@ class EpisodeReplay:
             self._index = firsts, lengths, windows
         return self._index
 
-    def _gather(self, first_B: Array, real_B: Array, begins_B: Array) -> EpisodeBatch:
+    def _gather(
+        self, first_B: Array, real_B: Array, begins_B: Array, lead_B: Array
+    ) -> EpisodeBatch:
+        """Makes a batch of so many steps each, of which the first few are not learned from."""
         steps = int(real_B.max())
         step_L = np.arange(steps + 1)
         seen_BL = step_L <= real_B[:, None]
         place_BL = (first_B[:, None] + step_L) % self.capacity
-        mask_BT = step_L[:-1] < real_B[:, None]
+        real_BT = step_L[:-1] < real_B[:, None]
         before_B = (first_B - 1) % self.capacity
         return EpisodeBatch(
             observation=_where(seen_BL, self._observation[place_BL], self._no_observation),
-            action=_where(mask_BT, self._action[place_BL[:, :-1]], self._no_action),
-            reward=_where(mask_BT, self._reward[place_BL[:, :-1]]),
-            terminated=self._terminated[place_BL[:, :-1]] & mask_BT,
-            mask=mask_BT,
+            action=_where(real_BT, self._action[place_BL[:, :-1]], self._no_action),
+            reward=_where(real_BT, self._reward[place_BL[:, :-1]]),
+            terminated=self._terminated[place_BL[:, :-1]] & real_BT,
+            mask=real_BT & (step_L[:-1] >= lead_B[:, None]),
             previous_action=_where(~begins_B, self._action[before_B], self._no_action),
             previous_reward=_where(~begins_B, self._reward[before_B]),
             begins=begins_B,

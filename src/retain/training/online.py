@@ -89,7 +89,11 @@ def replay_of(config: OnlineRunConfig, agent: OnlineAgent) -> EpisodeReplay | No
     settings = config.train
     spaces = agent.observation_space, agent.action_space
     return EpisodeReplay(
-        settings.replay_capacity, *spaces, settings.sequence_length, settings.replay_episodes
+        settings.replay_capacity,
+        *spaces,
+        settings.sequence_length,
+        settings.replay_episodes,
+        settings.burn_in,
     )
 
 

@@ -231,6 +231,10 @@ class OnlineTrainConfig(LoopConfig):
     sequence_length: int | None = None
     """Steps of a window from the replay; None for whole episodes."""
 
+    burn_in: int = 0
+    """Steps before a window that the memory reads first and that nothing is learned from; they have
+    a gradient."""
+
     updates_per_step: float = 0.25
     """Updates from the replay for each step of the environment."""
 
@@ -279,7 +283,12 @@ class OnlineTrainConfig(LoopConfig):
         self._at_least_one("env_steps", "episodes", "num_envs", "batch_size", "sequence_length")
         self._at_least_one("replay_capacity", "evaluate_every", "checkpoint_every", "log_every")
         self._at_least_one("curriculum_from", "replay_episodes")
-        self._not_negative("random_episodes")
+        self._not_negative("random_episodes", "burn_in")
+        if self.burn_in and self.sequence_length is None:
+            raise ConfigError(
+                "train.burn_in needs train.sequence_length: whole episodes are read from their "
+                "first step on"
+            )
         for name in ("updates_per_step", "updates_per_episode"):
             value = getattr(self, name)
             if value is not None and not value > 0:
