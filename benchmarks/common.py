@@ -41,6 +41,13 @@ class Experiment:
     """Longer lengths walked after those, and the episodes of each."""
     options: tuple[tuple[str, str], ...] = ()
     """Options of the environment on the longer walks."""
+    plugin: str | None = None
+    """File that registers the environment."""
+
+    @property
+    def before(self) -> list[str]:
+        """Flags of `retain` itself."""
+        return ["--plugin", self.plugin] if self.plugin else []
 
 
 #: A run that succeeds less often than this at one of the `walks` is not sent on a longer one.
@@ -68,6 +75,7 @@ def command(experiment: Experiment, seed: int, folder: Path) -> list[str]:
     """Returns what `retain` is called with for one run."""
     values = ["--evaluation.values", *map(str, experiment.values)] if experiment.values else []
     return [
+        *experiment.before,
         "train",
         experiment.recipe,
         *("--seed", str(seed)),
@@ -128,7 +136,7 @@ def _run(suite: str, experiment: Experiment, seed: int) -> bool:
     folder.parent.mkdir(parents=True, exist_ok=True)
     arguments = command(experiment, seed, folder)
     if (folder / "config.json").exists():
-        arguments = ["resume", str(folder)]
+        arguments = [*experiment.before, "resume", str(folder)]
     log = folder.with_suffix(".log").open("a", encoding="utf-8")
     with log, redirect_stdout(log), redirect_stderr(log):
         try:
