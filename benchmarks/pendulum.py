@@ -1,6 +1,6 @@
 """A pendulum whose velocity is hidden, with SAC: what is a memory worth in continuous control?
 
-    python benchmarks/hidden_velocity.py
+    python benchmarks/pendulum.py
 
 `examples/hidden_velocity.py`: Gymnasium's pendulum shows where it is, and not how fast it turns.
 Neither does the token have the reward, which tells a part of it. 16,000 steps, 80 episodes, an
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from common import Experiment, job_parser, run_all
 
-SUITE = "hidden_velocity"
+SUITE = "pendulum"
 PLUGIN = "examples/hidden_velocity.py"
 HIDDEN, SHOWN = "example/HiddenVelocity-v0", "Pendulum-v1"
 ROWS = (
