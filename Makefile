@@ -35,7 +35,7 @@ check: $(VENV)/.installed-dev  ## lint, format, types, and which room imports wh
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.installed-dev  ## run every benchmark
-	@set -e; for file in demo tmaze_memory valve_kinds retention certificates places items recall rich_memory lengths speed env_speed online_speed memory_rl short_corridors growing memory_chain memory_chain_ppo all_models; do \
+	@set -e; for file in demo tmaze_memory valve_kinds retention certificates places items recall rich_memory lengths speed env_speed online_speed memory_rl short_corridors growing memory_chain memory_chain_ppo pendulum all_models; do \
 		echo "== $$file"; $(BIN)/python benchmarks/$$file.py; done
 
 docs: $(VENV)/.installed  ## write tables and figures of the documents anew, from the results

@@ -12,6 +12,7 @@ import growing
 import memory_chain
 import memory_chain_ppo
 import memory_rl
+import pendulum
 from common import RESULTS, Experiment
 
 from retain.core.config import load_json
@@ -317,6 +318,38 @@ def long_spans_table() -> str:
         "`--model.chrono` of the length": [memory_chain.long_spans(n) for n in lengths],
     }
     return _by_length(lengths, rows, "Mean ± standard error (runs).")
+
+
+def pendulum_table(figures: Path) -> str:
+    """Return of a pendulum with and without a memory, and its curves.
+
+    Args:
+        figures: Folder of the figure that is drawn beside it.
+    """
+    rows = ["| model | return | best in training | seconds |", "|---|---:|---:|---:|"]
+    files: dict[str, list[str | Path]] = {}
+    for label, key, environment in pendulum.ROWS:
+        name = pendulum.experiment(label, key, environment).key
+        found = sorted((RESULTS / pendulum.SUITE).glob(f"{name}-seed*.json"))
+        if not found:
+            continue
+        files[label.replace("`", "")] = list(found)
+        group = [load_json(file) for file in found]
+        best = _spread([result["training"]["best"] for result in group])
+        seconds = _spread([result["training"]["seconds"] for result in group])
+        rows.append(f"| {label} | {_spread([_return(r) for r in group])} | {best} | {seconds} |")
+    learning_curves(
+        files,
+        "eval/return",
+        figures / "pendulum.png",
+        x="env_steps",
+        title="Pendulum, its velocity hidden (SAC)",
+    )
+    note = (
+        "Return of 20 episodes after 16,000 steps, and of the best evaluation on the way: mean ± "
+        "standard error over runs (number of runs). Each run had one core or less."
+    )
+    return "\n".join([*rows, "", note])
 
 
 def _by_length(lengths: Iterable[int], named: dict[str, list[Experiment]], note: str) -> str:

@@ -18,6 +18,7 @@ import memory_chain
 import memory_chain_ppo
 import memory_rl
 import online_tables
+import pendulum
 import places
 import recall
 import retention
@@ -162,6 +163,7 @@ def main() -> None:
         (PAGE, "memory-chain-ppo", memory_chain_ppo.SUITE, online_tables.chain_ppo_table),
         (PAGE, "gates", memory_chain.SUITE, online_tables.as_published_table),
         (PAGE, "long-spans", memory_chain.SUITE, online_tables.long_spans_table),
+        (PAGE, "pendulum", pendulum.SUITE, lambda: online_tables.pendulum_table(FIGURES)),
         (PAGE, "online-speed", "online_speed.json", online_tables.online_speed_table),
         (
             RETENTION,

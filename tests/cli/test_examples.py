@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = {
     "own_environment.py": ["--delay", "5", "--episodes", "20", "--updates", "3"],
     "own_dataset.py": ["--episodes", "6", "--updates", "3", "--context-length", "5"],
+    "hidden_velocity.py": ["--episodes", "3", "--updates-per-episode", "1"],
     "own_model.py": ["--context-length", "2", "--episodes", "20", "--updates", "3"],
 }
 
