@@ -112,7 +112,7 @@ ONLINE_MODELS: dict[str, ModelConfig] = {
 def tiny_online(
     agent: str = "dqn",
     model: str = "lstm",
-    environment: str = "retain/PassiveTMaze-v0",
+    environment: str | None = None,
     kwargs: dict[str, Any] | None = None,
     *,
     settings: dict[str, Any] | None = None,
@@ -124,14 +124,18 @@ def tiny_online(
     Args:
         agent: Name of the agent.
         model: Name of the model, one of `ONLINE_MODELS`.
-        environment: Id of the environment.
-        kwargs: Its options; by default a corridor of 3, whose episodes have 4 steps.
+        environment: Id of the environment; by default the passive T-Maze, or for continuous actions
+            the pendulum.
+        kwargs: Its options; by default those with which these two have episodes of 4 steps.
         settings: Of the agent.
         evaluation: Of the evaluations.
         **train: Of the training.
     """
+    if environment is None:
+        environment = "Pendulum-v1" if agent == "sac" else "retain/PassiveTMaze-v0"
     if kwargs is None:
-        kwargs = {"corridor_length": 3}
+        pendulum = environment == "Pendulum-v1"
+        kwargs = {"max_episode_steps": 4} if pendulum else {"corridor_length": 3}
     usual: dict[str, Any] = {
         "episodes": 24,
         "num_envs": 4,

@@ -355,6 +355,8 @@ def test_online_settings_that_do_not_fit(
         ("gymnasium/a2c", ["--env", "retain/TMaze-v0"], "give --steps NUMBER, from which the"),
         ("gymnasium/sac_discrete", ["--steps=0"], "steps must be at least 1, not 0"),
         ("gymnasium/sac_discrete", ["--env", "Pendulum-v1"], "needs discrete actions, but"),
+        ("gymnasium/sac", ["--env", "CartPole-v1"], "; agents that take discrete ones are dqn,"),
+        ("gymnasium/sac", ["--agent.target-entropy=0.7"], "must be below log 2 = 0.69, which"),
         ("minari/sequence_policy", [], "minari/sequence_policy needs --dataset ID; `retain list"),
         ("minari/sequence_policy", ["--dataset", "no/thing-v0"], "no dataset 'no/thing-v0'"),
     ],

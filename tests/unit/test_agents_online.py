@@ -275,6 +275,28 @@ def test_sac_in_boxes_is_the_loop_over_steps():
         torch.testing.assert_close(one, other)
 
 
+def test_sac_takes_no_notice_of_components_that_cannot_vary():
+    """One of three components has one value alone."""
+    bounds = np.array([-2.0, 0.1, -2.0]), np.array([1.0, 0.1, 1.0])
+    agent = make("sac", actions=gym.spaces.Box(*bounds, dtype=np.float64), target_entropy=-0.5)
+    batch = boxed(experience([5, 2]))
+    inside = batch["action"].flatten(2)
+    alone = torch.full((2, 5, 1), 0.1)
+    batch["action"] = torch.cat([inside[..., :1], alone, inside[..., 1:]], -1)
+    batch["previous_action"] = batch["action"][:, 0]
+    loss, metrics = agent(batch, initial(agent, batch))
+    wanted = -0.5 * 2
+    gradient = torch.autograd.grad(loss, agent.log_temperature, retain_graph=True)[0]
+    torch.testing.assert_close(gradient, metrics["entropy"].detach() - wanted)
+    outputs = [*(p for p in agent.actor.parameters())][-1]  # biases: means, then deviations
+    (gradient,) = torch.autograd.grad(loss, outputs)
+    assert torch.equal(gradient != 0, torch.tensor([True, False, True] * 2))
+    many = torch.zeros(9, 3), torch.zeros(9), torch.ones(9, dtype=torch.bool)
+    for epsilon in (None, 0.0, 1.0):
+        action, _, _ = agent.act(*many, agent.acting_state(9), epsilon=epsilon)
+        assert (action[:, 1] == 0.1).all()
+
+
 def test_random_actions_in_a_box_are_uniform():
     agent, rows = make("sac").eval(), 4000
     many = torch.zeros(rows, 3), torch.zeros(rows), torch.ones(rows, dtype=torch.bool)
@@ -723,7 +745,11 @@ def test_actions_of_other_kinds_are_refused(name):
         line = f"agent '{name}' needs actions that are a box of .* agents that take discrete ones"
         with pytest.raises(ConfigError, match=line):
             make(name, actions=ACTIONS)
-    for space in (gym.spaces.MultiDiscrete([2, 3]), gym.spaces.Box(0, 9, (1,), np.int64)):
+    for space in (
+        gym.spaces.MultiDiscrete([2, 3]),
+        gym.spaces.MultiBinary((2, 3)),
+        gym.spaces.Box(0, 9, (1,), np.int64),
+    ):
         with pytest.raises(ConfigError, match=f"agent '{name}' needs .*; wrap the env.* they are$"):
             make(name, actions=space)
 

@@ -227,6 +227,30 @@ def test_actions_in_units_have_any_shape() -> None:
     assert alone.uniform(torch.zeros(5)).shape == (5,)
 
 
+def test_what_cannot_vary_has_no_density() -> None:
+    whole = SquashedNormal(spaces.Box(np.float32([-1, 0.5, -1]), np.float32([1, 0.5, 1])))
+    part = SquashedNormal(spaces.Box(-1, 1, (2,), np.float32))
+    outputs, kept = 0.3 * torch.randn(4, 6), torch.tensor([0, 2, 3, 5])
+    assert whole.num_free == part.num_free == 2
+    action = 2 * torch.rand(4, 3) - 1
+    action[:, 1] = 0.5
+    mine = whole.log_probability(whole(outputs), action)
+    theirs = part.log_probability(part(outputs[:, kept]), action[:, [0, 2]])
+    torch.testing.assert_close(mine, theirs)
+    units, log = whole.draw(whole(outputs))
+    assert (units[:, 1] == 0).all()
+    found = part.log_probability(part(outputs[:, kept]), units[:, [0, 2]])
+    torch.testing.assert_close(log, found, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", [ClippedNormal, SquashedNormal])
+def test_bounds_need_a_number_between_them(kind: type[ClippedNormal | SquashedNormal]) -> None:
+    space = spaces.Box(np.array([-1, 0.1]), np.array([1, 0.1]), dtype=np.float64)
+    with pytest.raises(ConfigError, match="no number of float32 between them"):
+        kind(space)
+    kind(spaces.Box(np.array([-1, 0.5]), np.array([1, 0.5]), dtype=np.float64))
+
+
 def test_squashed_normal_needs_two_bounds() -> None:
     for low, high in ((-np.inf, 1), (0, np.inf), (-1, np.finfo(np.float32).max)):
         with pytest.raises(ConfigError, match="must have two bounds everywhere"):

@@ -29,10 +29,7 @@ def beginning_with(config: AnyRunConfig, initial: Path, **train: Any) -> AnyRunC
 
 @pytest.mark.parametrize("agent", [None, "dqn", "sac_discrete", "sac", "a2c", "ppo"])
 def test_training_begins_with_the_weights_of_a_run(agent: str | None, tmp_path: Path):
-    where = {"environment": "Pendulum-v1", "kwargs": {"max_episode_steps": 4}}
-    config: AnyRunConfig = tiny()
-    if agent is not None:
-        config = tiny_online(agent, **(where if agent == "sac" else {}))
+    config: AnyRunConfig = tiny() if agent is None else tiny_online(agent)
     first = api.train(config, runs=tmp_path, name="first", final_evaluation=False)
     again = beginning_with(config, first.folder, **STILL)
     second = api.train(again, runs=tmp_path, name="second", final_evaluation=False)

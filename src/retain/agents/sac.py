@@ -106,7 +106,7 @@ class SAC(SoftActorCritic):
             errors=(one_BT1.squeeze(-1) - y_BT, two_BT1.squeeze(-1) - y_BT),
             gain_BT=value_BT - temperature * log_policy_BT,
             entropy_BT=-log_policy_BT,
-            wanted=self.config.target_entropy * self.distribution.num_components,
+            wanted=self.config.target_entropy * self.distribution.num_free,
             q_BT=value_BT,
             cost=cost,
             mask_BT=batch["mask"],

@@ -56,7 +56,8 @@ class SACDiscrete(SoftActorCritic):
         action_space: gym.Space,
     ):
         spaces = observation_space, action_space
-        values = int(getattr(action_space, "n", 0))
+        # Other spaces are refused by `OnlineAgent`.
+        values = int(action_space.n) if isinstance(action_space, gym.spaces.Discrete) else 0
         super().__init__(config, model_config, *spaces, actions_read=0, values=values)
 
     def forward(self, batch: Batch, memory: MemoryState) -> tuple[Tensor, dict[str, Tensor]]:

@@ -97,16 +97,20 @@ class BoxDistribution(ActionDistribution):
     """Over a box; components are independent.
 
     The unit of a component is half the width of the box, and 1 where it has not two bounds; zero
-    is the middle, or else what is nearest to zero.
+    is the middle, or else what is nearest to zero. A component whose bounds are the same is none.
 
     Args:
         space: The action space.
+
+    Raises:
+        ConfigError: If there is no number of torch's precision between some bounds.
     """
 
     low: Tensor
     high: Tensor
     middle: Tensor
     unit: Tensor
+    free: Tensor
 
     def __init__(self, space: spaces.Box):
         super().__init__()
@@ -125,15 +129,22 @@ class BoxDistribution(ActionDistribution):
             "middle": middle.astype(dtype),
             "unit": unit.astype(dtype),
         }
+        if (buffers["low"] > buffers["high"]).any():
+            raise ConfigError(
+                f"action space {space} has bounds with no number of {dtype} between them; wrap the "
+                "environment so that it has none"
+            )
+        buffers["free"] = buffers["low"] < buffers["high"]
         for name, values in buffers.items():
             self.register_buffer(name, torch.as_tensor(values), persistent=False)
+        self.num_free = int(buffers["free"].sum())
         self.bounded = bool(bounded.all())
 
     def in_units(self, action: Tensor) -> Tensor:
         """Returns actions [..., *shape] as numbers [..., N], which are from -1 to 1 in a box."""
         leading = action.shape[: action.dim() - len(self.shape)]
         action = action.to(self.middle.dtype).reshape(*leading, self.num_components)
-        return (action - self.middle) / self.unit
+        return torch.where(self.free, (action - self.middle) / self.unit, 0.0)
 
     def uniform(self, action: Tensor) -> Tensor:
         """See `ActionDistribution.uniform`; without two bounds, a unit to both sides."""
@@ -187,8 +198,7 @@ class ClippedNormal(BoxDistribution):
         density = torch.where(action <= self.low, torch.special.log_ndtr(z), density)
         density = torch.where(action >= self.high, torch.special.log_ndtr(-z), density)
         # Where there is one action alone, it is certain.
-        density = torch.where(self.low >= self.high, torch.zeros_like(density), density)
-        return density.sum(-1)
+        return torch.where(self.free, density, 0.0).sum(-1)
 
     def entropy(self, parameters: Tensor) -> Tensor:
         """The entropy of what is drawn, before it is clipped, [...]."""
@@ -240,7 +250,8 @@ class SquashedNormal(BoxDistribution):
         mean, log_deviation = parameters.chunk(2, dim=-1)
         noise = torch.randn_like(mean)
         number = mean + log_deviation.exp() * noise
-        return torch.tanh(number), self._log_density(noise, log_deviation, number)
+        action = torch.where(self.free, torch.tanh(number), 0.0)
+        return action, self._log_density(noise, log_deviation, number)
 
     def best(self, parameters: Tensor) -> Tensor:
         """The middle of the distribution, half to each side; see `ActionDistribution.best`."""
@@ -265,7 +276,7 @@ class SquashedNormal(BoxDistribution):
         normal = -0.5 * noise**2 - log_deviation - 0.5 * math.log(2 * math.pi)
         # log(1 - tanh(x)^2), which is not rounded to zero where tanh(x) is rounded to one.
         slope = 2 * (math.log(2) - number - nn.functional.softplus(-2 * number))
-        return (normal - slope).sum(-1)
+        return torch.where(self.free, normal - slope, 0.0).sum(-1)
 
 
 def _rounded_up(bound: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
