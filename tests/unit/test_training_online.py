@@ -222,9 +222,8 @@ def test_the_gradient_is_clipped_and_logged_as_it_was(tmp_path: Path, clip: floa
 def test_every_part_learns_but_the_targets_follow(tmp_path: Path) -> None:
     for agent in ONLINE_AGENTS:
         settings = {"learn_temperature": True} if agent == "sac_discrete" else {}
-        config = tiny_online(
-            agent, "rate", kwargs={"corridor_length": 7}, settings=settings, learning_rate=0.01
-        )
+        kwargs = {"max_episode_steps": 8} if agent == "sac" else {"corridor_length": 7}
+        config = tiny_online(agent, "rate", kwargs=kwargs, settings=settings, learning_rate=0.01)
         folder = tmp_path / agent
         new = preparation.start_online(config, folder / "new")
         torch.manual_seed(config.seed)
