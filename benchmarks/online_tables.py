@@ -342,6 +342,7 @@ def pendulum_table(figures: Path) -> str:
         files,
         "eval/return",
         figures / "pendulum.png",
+        band="standard_error",
         x="env_steps",
         title="Pendulum, its velocity hidden (SAC)",
     )
