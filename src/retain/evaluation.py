@@ -175,17 +175,21 @@ def _counted_from(
 def check_spaces(policy: Policy, observation_space: Any, action_space: Any) -> None:
     """Checks that a policy can act in an environment.
 
+    Observations may have other bounds than in training, actions may not: a policy of a box of
+    actions fills the bounds that it was made for.
+
     Raises:
-        ConfigError: If the shape or the kind of a space differs.
+        ConfigError: If a space is of another kind or size, or the actions have other bounds.
     """
-    pairs = (
-        ("observation", policy.observation_space, observation_space),
-        ("action", policy.action_space, action_space),
-    )
-    for what, mine, theirs in pairs:
-        same_kind = type(mine) is type(theirs)
-        same_shape = getattr(mine, "shape", None) == getattr(theirs, "shape", None)
-        if not (same_kind and same_shape and getattr(mine, "n", 0) == getattr(theirs, "n", 0)):
+    sizes = ("shape", "n", "nvec", "start")
+    for what, mine, theirs, same in (
+        ("observation", policy.observation_space, observation_space, sizes),
+        ("action", policy.action_space, action_space, (*sizes, "low", "high")),
+    ):
+        alike = type(mine) is type(theirs) and all(
+            np.array_equal(getattr(mine, name, None), getattr(theirs, name, None)) for name in same
+        )
+        if not alike:
             raise ConfigError(
                 f"the policy's {what} space is {in_words(mine)}, but the environment's is "
                 f"{in_words(theirs)}; "

@@ -114,6 +114,17 @@ def test_an_environment_that_tells_nothing(
         retain.inspect(made, value=3)
 
 
+def test_continuous_actions(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], refused: Refused
+) -> None:
+    config = tiny_online("sac", "rate", episodes=4)
+    made = api.train(config, name="new", runs=tmp_path, final_evaluation=False)
+    assert main(["inspect", str(made.folder), "--episodes", "3"]) == 0
+    assert "segment from 0" in capsys.readouterr().out
+    told = refused("inspect", made.folder, "--episodes", "3", "--certify")
+    assert "only discrete actions can be certified, but the actions are Box(-2.0, 2.0" in told
+
+
 def test_what_cannot_be_inspected(run: Path, refused: Refused) -> None:
     for arguments, match in (
         (["--episodes", "0"], "episodes must be at least 1, not 0"),

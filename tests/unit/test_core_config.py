@@ -142,7 +142,7 @@ runs = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=25)
 @given(runs)
 def test_round_trip_through_json_text(run: Run) -> None:
     data = json.loads(json.dumps(to_dict(run), allow_nan=False))

@@ -12,10 +12,11 @@ import pytest
 import torch
 
 from retain import envs
+from retain.agents.a2c import A2C
 from retain.agents.sequence_policy import SequencePolicy
 from retain.core.errors import ConfigError, UnknownNameError
 from retain.evaluation import EnvironmentConfig, evaluate_policy
-from tiny_runs import tiny
+from tiny_runs import tiny, tiny_online
 
 MAZE = EnvironmentConfig(id="retain/TMaze-v0", kwargs={"corridor_length": 6})
 SHORT = EnvironmentConfig(id="retain/TMaze-v0", kwargs={"corridor_length": 2})
@@ -143,6 +144,48 @@ def test_a_policy_acts_only_where_its_spaces_are() -> None:
         evaluate_policy(
             policy, MAZE, episodes=1, seed=0, parameter="corridor_length", value=0
         )  # fmt: skip
+
+
+class Lever(gym.Env[Any, Any]):
+    """Takes numbers, and ends at once."""
+
+    observation_space = gym.spaces.Box(-1, 1, (1,), np.float32)
+
+    def __init__(self, action_space: gym.Space[Any]):
+        self.action_space = action_space
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        assert action in self.action_space
+        return np.zeros(1, np.float32), 0.0, True, False, {}
+
+
+@pytest.mark.parametrize(
+    ("mine", "other", "told"),
+    [
+        (gym.spaces.Box(-2, 2, (1,)), gym.spaces.Box(-2, 1, (1,)), r"Box\(-2.0, 1.0"),
+        (gym.spaces.Discrete(2, start=1), gym.spaces.Discrete(2), r"Discrete\(2\);"),
+    ],
+    ids=["bounds", "start"],
+)
+def test_actions_of_the_same_kind_may_differ(
+    mine: gym.Space[Any], other: gym.Space[Any], told: str
+) -> None:
+    config = tiny_online("a2c")
+    policy = A2C(config.agent, config.model, Lever.observation_space, mine)
+    for space, fits in ((mine, True), (other, False)):
+        gym.register("tests/Lever-v0", entry_point=lambda space=space: Lever(space))
+        try:
+            lever = EnvironmentConfig(id="tests/Lever-v0")
+            if fits:
+                evaluate_policy(policy, lever, episodes=2, seed=0)
+            else:
+                with pytest.raises(ConfigError, match=f"action space is .* environment's is.*{told}"):
+                    evaluate_policy(policy, lever, episodes=2, seed=0)
+        finally:
+            del gym.registry["tests/Lever-v0"]
 
 
 def test_discrete_observations() -> None:

@@ -73,7 +73,7 @@ def test_every_model_and_agent_learns_in_an_environment(
 ) -> None:
     config = online(name, model=model, option={"max_episode_steps": 9})
     assert config_from_dict(json.loads(json.dumps(config_to_dict(config)))) == config
-    train = replace(config.train, env_steps=40, num_envs=2, batch_size=2, evaluate_every=None)
+    train = replace(config.train, env_steps=20, num_envs=2, batch_size=2, evaluate_every=None)
     train = replace(train, random_episodes=2, tensorboard=False)
     run = api.train(replace(config, train=train), runs=tmp_path, final_evaluation=False)
     assert run.name == f"{config.environment.id}-{name.split('/')[1]}-9-{model}-seed0"

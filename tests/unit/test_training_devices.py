@@ -48,7 +48,9 @@ def _check_alike(one: Run, other: Run) -> None:
 @pytest.mark.parametrize("model", ONLINE_MODELS)
 @pytest.mark.parametrize("agent", ONLINE_AGENTS)
 def test_an_agent_learns_by_acting(tmp_path: Path, device: str, agent: str, model: str) -> None:
-    config = tiny_online(agent, model, accelerator=device, evaluate_every=20, checkpoint_every=20)
+    config = tiny_online(
+        agent, model, accelerator=device, episodes=12, evaluate_every=20, checkpoint_every=20
+    )
     whole = api.train(config, runs=tmp_path, name="whole")
     losses = [line["train/loss"] for line in metrics(whole.folder) if "train/loss" in line]
     assert losses
@@ -66,7 +68,8 @@ def test_an_agent_learns_in_half_precision(
     tmp_path: Path, device: str, agent: str, model: str
 ) -> None:
     run = api.train(
-        tiny_online(agent, model, accelerator=device, precision="bf16-mixed"), runs=tmp_path
+        tiny_online(agent, model, accelerator=device, episodes=12, precision="bf16-mixed"),
+        runs=tmp_path,
     )
     losses = [line["train/loss"] for line in metrics(run.folder) if "train/loss" in line]
     assert losses
