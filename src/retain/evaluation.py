@@ -181,13 +181,13 @@ def check_spaces(policy: Policy, observation_space: Any, action_space: Any) -> N
     Raises:
         ConfigError: If a space is of another kind or size, or the actions have other bounds.
     """
-    sizes = ("shape", "n", "nvec", "start")
+    sizes = ("shape", "n", "start")
     for what, mine, theirs, same in (
         ("observation", policy.observation_space, observation_space, sizes),
         ("action", policy.action_space, action_space, (*sizes, "low", "high")),
     ):
         alike = type(mine) is type(theirs) and all(
-            np.array_equal(getattr(mine, name, None), getattr(theirs, name, None)) for name in same
+            np.array_equal(getattr(mine, name, 0), getattr(theirs, name, 0)) for name in same
         )
         if not alike:
             raise ConfigError(
