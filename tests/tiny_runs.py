@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -30,6 +31,17 @@ from retain.training.settings import OnlineTrainConfig
 
 DEVICES = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
 """Where tests of devices run; the processor is always among them."""
+
+
+def on_devices(everything: Iterable[T], few: Iterable[T]) -> list[tuple[str, T]]:
+    """What a test of devices tries where: all on an accelerator, and a few on the processor.
+
+    Those few try the test itself on a machine without an accelerator.
+    """
+    return [(d, item) for d in DEVICES for item in (few if d == "cpu" else everything)]
+
+
+T = TypeVar("T")
 
 
 class StoppedError(KeyboardInterrupt):

@@ -400,6 +400,7 @@ FAULTS: dict[str, tuple[Case, str, Fault]] = {
 }
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("fault", FAULTS)
 def test_the_fault_is_caught(fault: str, monkeypatch: pytest.MonkeyPatch):
     case, law, plant = FAULTS[fault]
@@ -412,6 +413,7 @@ def test_every_law_catches_a_fault():
     assert {law for _, law, _ in FAULTS.values()} == set(LAWS)
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(
     "case", [RATE_CASE, XL_CASE, DT_CASE, GPT2_CASE, UNIVERSAL_CASE, GRUS_CASE], ids=str
 )

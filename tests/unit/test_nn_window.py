@@ -47,6 +47,7 @@ def _model(name: str, window: int = 30, **options: Any) -> SequenceModel:
     return build(config(width=WIDTH, **size, **options), tokens_per_step=1)
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("law", ABOUT_KEEPING)
 @pytest.mark.parametrize("name", ["gpt2", "linformer", "integrated", "integrated_recurrent"])
 def test_the_laws_hold_while_buffers_grow(name: str, law: str, monkeypatch: pytest.MonkeyPatch):
@@ -54,6 +55,7 @@ def test_the_laws_hold_while_buffers_grow(name: str, law: str, monkeypatch: pyte
     LAWS[law](Subject(lambda: _model(name, 11), WIDTH, segment=6))
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("law", ABOUT_KEEPING)
 @pytest.mark.parametrize("name", ["canonical", "gtrxl_recurrent", "universal"])
 def test_the_laws_hold_where_long_calls_are_read_in_pieces(

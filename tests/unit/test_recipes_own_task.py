@@ -66,6 +66,7 @@ def test_there_is_one_for_each_agent_that_acts() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.no_cover  # what it runs, other tests run too
 @pytest.mark.parametrize("model", OWN_MODELS)
 @pytest.mark.parametrize("name", ONLINE)
 def test_every_model_and_agent_learns_in_an_environment(

@@ -20,6 +20,7 @@ from tiny_runs import (
     ONLINE_MODELS,
     StoppedError,
     metrics,
+    on_devices,
     tiny,
     tiny_online,
     weights,
@@ -44,8 +45,7 @@ def _check_alike(one: Run, other: Run) -> None:
         torch.testing.assert_close(weights(other.folder)[name], tensor, atol=1e-4, rtol=1e-3)
 
 
-@pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("model", ONLINE_MODELS)
+@pytest.mark.parametrize(("device", "model"), on_devices(ONLINE_MODELS, ["rate"]))
 @pytest.mark.parametrize("agent", ONLINE_AGENTS)
 def test_an_agent_learns_by_acting(tmp_path: Path, device: str, agent: str, model: str) -> None:
     config = tiny_online(
@@ -61,8 +61,7 @@ def test_an_agent_learns_by_acting(tmp_path: Path, device: str, agent: str, mode
     assert record["episodes"] == 3
 
 
-@pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("model", ONLINE_MODELS)
+@pytest.mark.parametrize(("device", "model"), on_devices(ONLINE_MODELS, ["rate"]))
 @pytest.mark.parametrize("agent", ONLINE_AGENTS)
 def test_an_agent_learns_in_half_precision(
     tmp_path: Path, device: str, agent: str, model: str

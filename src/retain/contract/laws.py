@@ -131,7 +131,7 @@ def rows_are_independent(subject: Subject) -> None:
     x, reset = subject.tokens(4, length), random_resets(4, length, seed=3)
     other_x = torch.cat([x[:2], 3 * subject.tokens(2, length, seed=4)])
     other_reset = torch.cat([reset[:2], random_resets(2, length, seed=5, share=0.2)])
-    later = subject.tokens(4, length, seed=6)
+    later = subject.tokens(4, subject.segment + 2, seed=6)
     order, mask = [2, 0, 3], torch.tensor([True, False, True, False])
     with torch.no_grad():
         for cuts in (NOWHERE, range(1, length)):
