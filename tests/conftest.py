@@ -1,4 +1,8 @@
-"""What every test can rely on: one thread, no window, and datasets in a temporary folder."""
+"""What every test can rely on: one thread, no window, and datasets in a temporary folder.
+
+Tests that take long and reach no line that others do not are marked `no_cover`: measuring which
+lines are run would make them a third slower.
+"""
 
 from __future__ import annotations
 

@@ -18,13 +18,14 @@ from retain.memory import MemoryState, SequenceModel, carry
 from retain.models import MODELS
 
 
-@pytest.mark.no_cover  # measuring costs a third more time, and the other tests reach these lines
+@pytest.mark.no_cover
 @pytest.mark.parametrize("law", LAWS)
 @pytest.mark.parametrize("case", all_cases(), ids=str)
 def test_the_model_obeys_the_law(case: Case, law: str):
     LAWS[law](case.subject())
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(
     "case", [case for case in all_cases() if case.label in ("default", "short cache")], ids=str
 )
@@ -90,6 +91,7 @@ def test_every_entry_is_of_a_registered_model():
     assert set(CASES) <= set(MODELS.names())
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("case", all_cases(), ids=str)
 def test_acting_before_training_leaves_training_as_it_was(case: Case) -> None:
     """What a model keeps for itself from a call in inference mode can be trained with."""

@@ -718,6 +718,7 @@ def test_the_memory_asks_for_its_cost_in_whole_segments_alone():
         assert paid / 3 == pytest.approx(whole_cost, rel=1e-6), length
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("name", AGENTS)
 @pytest.mark.parametrize("model", OWN_MODELS)
 def test_every_model_learns_with_every_agent(name, model):

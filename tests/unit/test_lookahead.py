@@ -102,6 +102,7 @@ def same(policy: Policy, id: str, rows: int, lookahead: int, **options: Any) -> 
     return ahead
 
 
+@pytest.mark.no_cover
 @pytest.mark.usefixtures("double")
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_every_model_reads_ahead_as_step_by_step(case: Case) -> None:
@@ -141,6 +142,7 @@ def test_every_model_reads_ahead_as_step_by_step(case: Case) -> None:
                 expect_same(one, other, "later predictions", 1e-10)
 
 
+@pytest.mark.no_cover
 @pytest.mark.usefixtures("double")
 @pytest.mark.parametrize("case", {case.model: case for case in CASES}.values(), ids=str)
 @pytest.mark.parametrize("constant", [True, False], ids=["right", "varied"])

@@ -65,6 +65,7 @@ def test_the_laws_hold_where_long_calls_are_read_in_pieces(
     LAWS[law](Subject(lambda: _model(name, 2), WIDTH, segment=6))
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("name", NAMES)
 def test_a_state_is_small_at_first_and_grows_to_little_more_than_the_window(name: str):
     model, window = _model(name, 200).eval(), 200

@@ -66,7 +66,7 @@ def test_there_is_one_for_each_agent_that_acts() -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.no_cover  # what it runs, other tests run too
+@pytest.mark.no_cover
 @pytest.mark.parametrize("model", OWN_MODELS)
 @pytest.mark.parametrize("name", ONLINE)
 def test_every_model_and_agent_learns_in_an_environment(
@@ -129,6 +129,7 @@ def test_an_environment_that_cannot_be_is_refused(name: str, tmp_path: Path) -> 
         start_online(online(name, env="tests/Pair-v0"), tmp_path / "run")
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("name", ["gymnasium/sac", "gymnasium/a2c", "gymnasium/ppo"])
 @pytest.mark.parametrize("model", ["lstm", "rate"])
 def test_continuous_actions_are_learned_and_taken_within_their_bounds(

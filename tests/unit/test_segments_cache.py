@@ -32,6 +32,7 @@ def read(made: SequenceModel, x_BLD: torch.Tensor, cuts: list[int], reset_BL: to
     return torch.cat(outputs, dim=1)
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("name", MODELS_WITH_CACHE)
 @settings(max_examples=15, deadline=None)
 @given(

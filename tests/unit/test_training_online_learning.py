@@ -75,7 +75,7 @@ LEARNING = {
 }  # fmt: skip
 
 
-@pytest.mark.no_cover  # what it runs, other tests run too
+@pytest.mark.no_cover
 @pytest.mark.parametrize("name", LEARNING)
 def test_agents_learn_what_has_to_be_remembered(tmp_path: Path, name: str) -> None:
     config = replace(LEARNING[name], seed=1)

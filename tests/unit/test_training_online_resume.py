@@ -141,6 +141,7 @@ def assert_same_ends(one: Path, other: Path) -> None:
     assert ends[0] == ends[1]
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(
     ("name", "stops"),
     [*((name, (1, 5)) for name in CONFIGS), ("dqn gpt2", (4,)), ("a2c lstm steps", (4,))],

@@ -85,6 +85,7 @@ def stop_at(config: RunConfig, update: int, runs: Path) -> Path:
     return runs / "stopped"
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("name", list(CONFIGS))
 @pytest.mark.parametrize("update", [8, 13])
 def test_a_stopped_run_goes_on_to_the_same_numbers(
