@@ -29,6 +29,8 @@ from retain.tokens import StepTokenConfig
 from retain.training.config import OnlineRunConfig, RunConfig
 from retain.training.settings import OnlineTrainConfig
 
+T = TypeVar("T")
+
 DEVICES = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
 """Where tests of devices run; the processor is always among them."""
 
@@ -39,9 +41,6 @@ def on_devices(everything: Iterable[T], few: Iterable[T]) -> list[tuple[str, T]]
     Those few try the test itself on a machine without an accelerator.
     """
     return [(d, item) for d in DEVICES for item in (few if d == "cpu" else everything)]
-
-
-T = TypeVar("T")
 
 
 class StoppedError(KeyboardInterrupt):
