@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -224,8 +223,9 @@ def test_every_part_learns_but_the_targets_follow(tmp_path: Path) -> None:
     for agent in ONLINE_AGENTS:
         settings = {"learn_temperature": True} if agent == "sac_discrete" else {}
         kwargs = {"max_episode_steps": 8} if agent == "sac" else {"corridor_length": 7}
-        config = tiny_online(agent, "rate", kwargs=kwargs, settings=settings, learning_rate=0.01)
-        config = replace(config, train=replace(config.train, episodes=12))
+        config = tiny_online(
+            agent, "rate", kwargs=kwargs, settings=settings, learning_rate=0.01, episodes=12
+        )
         folder = tmp_path / agent
         new = preparation.start_online(config, folder / "new")
         torch.manual_seed(config.seed)

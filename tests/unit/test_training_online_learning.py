@@ -40,7 +40,7 @@ CHAIN: dict[str, Any] = {
 }  # fmt: skip
 USUAL: dict[str, Any] = {
     "num_envs": 16, "evaluate_every": 200, "log_every": 1000, "evaluation": {"episodes": 50},
-    "episodes": 3000, "stop_at_return": 0.9,
+    "episodes": 3000, "stop_at_return": 0.95,
 }  # fmt: skip
 REPLAYED: dict[str, Any] = {
     **USUAL, "batch_size": 32, "updates_per_step": 0.2, "replay_capacity": 4000,
@@ -66,11 +66,11 @@ LEARNING = {
     "sac": tiny_online(
         "sac", learning_rate=3e-3, environment="tests/Echo-v0", kwargs={},
         settings={"target_rate": 0.05, "learn_temperature": False, "temperature": 0.02},
-        **{**REPLAYED, "stop_at_return": 0.7},
+        **{**REPLAYED, "stop_at_return": 0.85},
     ),
     "ppo of boxes": tiny_online(
         "ppo", learning_rate=3e-3, environment="tests/Echo-v0", kwargs={},
-        **{**USUAL, "stop_at_return": 0.7},
+        **{**USUAL, "stop_at_return": 0.93},
     ),
 }  # fmt: skip
 
