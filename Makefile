@@ -12,7 +12,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Every call has the constraints, so that no version is fetched only to be replaced later. A CPU
 # build such as 2.13.0+cpu satisfies the pin of torch, and pip prefers it wherever it is offered.
-PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
+# Modules are compiled when they are first imported: most never are, and all of them take a minute.
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile \
 	-c constraints.txt $(PIP_FLAGS)
 
 .DEFAULT_GOAL := help
