@@ -28,7 +28,7 @@ RUNS = Path("runs")
 
 
 def train(
-    config: AnyRunConfig | str,
+    config: AnyRunConfig | Run | str,
     *,
     name: str | None = None,
     runs: str | Path = RUNS,
@@ -40,7 +40,7 @@ def train(
     """Trains a new run.
 
     Args:
-        config: A run's configuration, or the name of a recipe.
+        config: A run's configuration, a run to train anew, or the name of a recipe.
         name: Name of the run folder; by default made of recipe and seed.
         runs: Folder of all runs.
         seed: Takes the place of the configuration's seed.
@@ -61,6 +61,8 @@ def train(
         config = recipe(config, **arguments)
     elif arguments:
         raise ConfigError(f"{sorted(arguments)} can only be given with the name of a recipe")
+    elif isinstance(config, Run):
+        config = config.config
     if seed is not None:
         config = replace(config, seed=seed)
     name = name or default_name(config)
@@ -134,7 +136,7 @@ def evaluate(
     seed: int | None = None,
     num_envs: int | None = None,
     lookahead: int | None = None,
-    environment: EnvironmentConfig | None = None,
+    environment: EnvironmentConfig | str | None = None,
     checkpoint: str = "last",
     device: str = "cpu",
     greedy: bool = False,
@@ -153,7 +155,8 @@ def evaluate(
         seed: Seed of the first episode; the others count up from it.
         num_envs: Episodes played at once.
         lookahead: Steps taken at once where actions repeat; the episodes stay the same.
-        environment: Another environment than the run's; to be given if the run names none.
+        environment: Another environment than the run's, or its id; to be given if the run names
+            none.
         checkpoint: ``last``, ``best`` or the name of a checkpoint's folder.
         device: Where the policy runs.
         greedy: Takes the best action also where the run's settings say that the policy samples;
@@ -168,7 +171,7 @@ def evaluate(
     """
     run = _as_run(run)
     settings = run.config.evaluation
-    environment = environment or run.config.acts_in
+    where = run.config.acts_in if environment is None else _as_environment(environment)
     parameter = parameter or settings.parameter
     policy = run.load(checkpoint, device, greedy=greedy, target_return=target_return)
     step = checkpoints.step_of(checkpoints.find(run.folder, checkpoint))
@@ -180,7 +183,7 @@ def evaluate(
     for value in values or (None,):
         record = evaluate_policy(
             policy,
-            environment,
+            where,
             episodes=settings.episodes if episodes is None else episodes,
             seed=settings.seed if seed is None else seed,
             num_envs=settings.num_envs if num_envs is None else num_envs,
@@ -207,7 +210,7 @@ def inspect(
     device: str = "cpu",
     greedy: bool = False,
     target_return: float | None = None,
-    environment: EnvironmentConfig | None = None,
+    environment: EnvironmentConfig | str | None = None,
     output: str | Path | None = None,
 ) -> dict[str, Any]:
     """Lets a run act, looks at its memory, and writes what is found.
@@ -240,7 +243,7 @@ def inspect(
     from retain.inspection.summary import inspect_policy, usual_window
 
     run = _as_run(run)
-    acting = run if environment is None else run.acting_in(environment)
+    acting = run if environment is None else run.acting_in(_as_environment(environment))
     where = acting.environment(value, kwargs)
     policy = run.load(checkpoint, device, greedy=greedy, target_return=target_return)
     if window is None:
@@ -389,6 +392,17 @@ def _unlike(run: Run, policy: Policy) -> dict[str, bool | float]:
     if target is not None and target != getattr(settings, "target_return", None):
         unlike["target_return"] = target
     return unlike
+
+
+def _as_environment(environment: EnvironmentConfig | str) -> EnvironmentConfig:
+    if isinstance(environment, str):
+        return EnvironmentConfig(id=environment)
+    if isinstance(environment, EnvironmentConfig):
+        return environment
+    raise ConfigError(
+        f"the environment is a {type(environment).__name__}; give the id that it is registered "
+        "under, or an EnvironmentConfig(id=..., kwargs={...})"
+    )
 
 
 def _as_run(run: Run | str | Path) -> Run:

@@ -16,7 +16,7 @@ from retain.core.seeding import check_seed
 from retain.core.spaces import in_words
 from retain.envs import make_vec
 from retain.report.statistics import mean_stderr
-from retain.rollout import play
+from retain.rollout import judged, play
 
 Scalar = int | float | bool | str
 
@@ -109,7 +109,7 @@ def evaluate_policy(
     Returns:
         The record, as described in `retain.report.results`: the metric is "success" where the
         environment reports it and "return" elsewhere; the standard error is over the episodes, and
-        NaN of one alone.
+        NaN of one alone. Where only some episodes end with a report, the others were no success.
 
     Raises:
         ConfigError: If a number is not positive, the seed is out of range, the policy does not fit
@@ -141,9 +141,8 @@ def evaluate_policy(
                 policy.train(training)
     returns = np.concatenate([part.return_B for part in parts])
     lengths = np.concatenate([part.length_B for part in parts])
-    successes = [part.success_B for part in parts if part.success_B is not None]
-    metric = "success" if len(successes) == len(parts) else "return"
-    scores = np.concatenate(successes) if metric == "success" else returns
+    successes = judged(np.concatenate([part.success_B for part in parts]))
+    metric, scores = ("return", returns) if successes is None else ("success", successes)
     mean, stderr = mean_stderr(scores)
     return_mean, return_stderr = mean_stderr(returns)
     return {
@@ -163,6 +162,17 @@ def evaluate_policy(
         "lengths": lengths.tolist(),
         "seconds": time.perf_counter() - start,
     }
+
+
+def is_better(metric: str, mean: float, best_metric: str | None, best: float) -> bool:
+    """Whether an evaluation is better than the best so far, each with its metric.
+
+    An environment that reports nothing but successes has a return as its metric before the first
+    of them; success then counts, and returns no longer do.
+    """
+    if best_metric is None or metric == best_metric:
+        return mean > best
+    return metric == "success"
 
 
 def _counted_from(

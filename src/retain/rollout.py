@@ -21,6 +21,8 @@ Array = npt.NDArray[Any]
 
 #: The most blocks of single steps that are taken before another look ahead.
 MOST_WAIT = 32
+#: What environments call it: ours, Meta-World's, and that of Gymnasium's robots.
+SUCCESS = ("success", "is_success")
 
 
 class Actor:
@@ -54,7 +56,7 @@ class Actor:
             self.state,
             donate=True,
         )
-        return action.cpu().numpy()
+        return self._action(action)
 
     @torch.inference_mode()
     def look_ahead(
@@ -75,7 +77,11 @@ class Actor:
             self._tensor(guess_BT),
             self.state,
         )
-        return action.cpu().numpy(), state
+        return self._action(action), state
+
+    def _action(self, action: torch.Tensor) -> Array:
+        array: Array = action.cpu().numpy()
+        return array.astype(self.policy.action_space.dtype, copy=False)
 
     def _tensor(self, array: Array) -> torch.Tensor:
         # torch shares memory with an array, and complains of one that may not be written to.
@@ -93,8 +99,8 @@ class Episodes:
 
     return_B: npt.NDArray[np.float64]
     length_B: npt.NDArray[np.int64]
-    success_B: npt.NDArray[np.float64] | None
-    """1 or 0 where the environment reports ``success`` at the end, else None."""
+    success_B: npt.NDArray[np.float64]
+    """1 or 0 where the environment reports a success or none at the end, else NaN."""
 
 
 def play(
@@ -147,8 +153,7 @@ def play(
             singles = wait * lookahead
         if report is not None:
             report(int((~game.running_B).sum()), int(game.length_B.max()))
-    success_B = game.success_B
-    return Episodes(game.return_B, game.length_B, None if np.isnan(success_B).any() else success_B)
+    return Episodes(game.return_B, game.length_B, game.success_B)
 
 
 def check_goes_back(env: VectorEnv[Any, Any, Any]) -> None:
@@ -261,8 +266,14 @@ def check_finite(observation_B: Array, reward_B: Array, rows_B: Array) -> None:
             )
 
 
+def judged(success_B: npt.NDArray[np.float64]) -> npt.NDArray[np.float64] | None:
+    """Counts episodes that ended without a report as no success; None if all did."""
+    return None if np.isnan(success_B).all() else np.nan_to_num(success_B)
+
+
 def read_success(info: dict[str, Any], ended_B: Array, success_B: Array) -> None:
     """Notes in `success_B` what an environment says of the episodes that have just ended."""
-    if "success" in info:
-        known_B = ended_B & np.asarray(info.get("_success", np.ones_like(ended_B)))
-        success_B[known_B] = np.asarray(info["success"], dtype=np.float64)[known_B]
+    for name in SUCCESS:
+        if name in info:
+            known_B = ended_B & np.asarray(info.get(f"_{name}", np.ones_like(ended_B)))
+            success_B[known_B] = np.asarray(info[name], dtype=np.float64)[known_B]

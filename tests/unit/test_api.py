@@ -177,6 +177,28 @@ def observations(steps: int, rows: int) -> np.ndarray:
     return np.random.default_rng(0).normal(size=(steps, rows, 4)).astype(np.float32)
 
 
+def test_an_environment_may_be_named(run: Run) -> None:
+    (record,) = api.evaluate(run, environment="retain/TMaze-v0", episodes=2, values=[4])
+    assert record["environment"] == "retain/TMaze-v0"
+    with pytest.raises(ConfigError, match="is a TimeLimit; give the id that it is registered"):
+        api.evaluate(run, environment=gym.make("CartPole-v1"))
+    with pytest.raises(ConfigError, match=r"must be an EnvironmentConfig\(id=...\), not 'CartPol"):
+        replace(run.config, environment="CartPole-v1")
+
+
+def test_a_run_is_trained_anew(run: Run, tmp_path: Path) -> None:
+    again = api.train(run, runs=tmp_path, seed=3, final_evaluation=False)
+    assert replace(again.config, seed=run.config.seed) == run.config
+
+
+def test_whole_numbers_are_acted_with(tmp_path: Path) -> None:
+    steps = gym.spaces.Box(0, 5, (2,), np.int64)
+    config = tiny()
+    policy = SequencePolicy(config.agent, config.model, gym.spaces.Box(-1, 1, (3,)), steps)
+    action = api.Agent(policy).act(np.zeros(3, np.float32))
+    assert action in steps
+
+
 def test_one_observation_or_a_batch(run: Run) -> None:
     agent, alone = agent_of(run), [agent_of(run) for _ in range(3)]
     seen = set()

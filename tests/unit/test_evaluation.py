@@ -15,7 +15,7 @@ from retain import envs
 from retain.agents.a2c import A2C
 from retain.agents.sequence_policy import SequencePolicy
 from retain.core.errors import ConfigError, UnknownNameError
-from retain.evaluation import EnvironmentConfig, evaluate_policy
+from retain.evaluation import EnvironmentConfig, evaluate_policy, is_better
 from tiny_runs import tiny, tiny_online
 
 MAZE = EnvironmentConfig(id="retain/TMaze-v0", kwargs={"corridor_length": 6})
@@ -83,6 +83,47 @@ def test_returns_are_the_metric_where_there_is_no_success() -> None:
     record = evaluate_policy(policy_for(POLE), POLE, episodes=3, seed=0)
     assert record["metric"] == "return"
     assert record["mean"] == np.mean(record["returns"]) == np.mean(record["lengths"])
+
+
+class Proud(gym.Env[Any, Any]):
+    """Says how it went only if it went well; even seeds do."""
+
+    observation_space = gym.spaces.Box(-1, 1, (1,), np.float32)
+    action_space = gym.spaces.Discrete(2)
+
+    def __init__(self, word: str = "success", shy: bool = False):
+        self.word, self.shy = word, shy
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.good = seed is not None and seed % 2 == 0 and not self.shy
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        return np.zeros(1, np.float32), 8.0, True, False, {self.word: True} if self.good else {}
+
+
+gym.register("tests/Proud-v0", entry_point=Proud)
+
+
+@pytest.mark.parametrize("word", ["success", "is_success"])
+def test_an_episode_that_reports_nothing_is_no_success_where_others_report(word: str) -> None:
+    proud = EnvironmentConfig(id="tests/Proud-v0", kwargs={"word": word})
+    for num_envs in (1, 5):
+        record = evaluate_policy(policy_for(proud), proud, episodes=5, seed=0, num_envs=num_envs)
+        assert (record["metric"], record["mean"]) == ("success", 0.6)
+        assert record["return_mean"] == 8.0
+    silent = EnvironmentConfig(id="tests/Proud-v0", kwargs={"word": word, "shy": True})
+    record = evaluate_policy(policy_for(silent), silent, episodes=5, seed=0)
+    assert (record["metric"], record["mean"]) == ("return", 8.0)
+
+
+def test_success_counts_for_more_than_returns() -> None:
+    assert is_better("return", 8.0, None, -math.inf)
+    assert not is_better("return", 8.0, "return", 8.0)
+    assert is_better("success", 0.1, "return", 8.0)
+    assert not is_better("return", 9.0, "success", 0.1)
+    assert is_better("success", 0.2, "success", 0.1)
 
 
 def test_sampled_actions_can_be_repeated_and_disturb_nothing() -> None:

@@ -90,6 +90,20 @@ def test_bytes_are_scaled_to_at_most_one():
     torch.testing.assert_close(small(points % 5), plain((points % 5) / 4))
 
 
+def test_images_are_scaled_by_the_largest_byte_there_can_be():
+    points = torch.randint(2, (5, 8, 9), dtype=torch.uint8)
+    usual, binary = (
+        encode(spaces.Box(0, high, (8, 9), np.uint8), WIDTH, what="observation")
+        for high in (255, 1)
+    )
+    with pytest.raises(RuntimeError, match="largest"):  # no old weights by mistake
+        binary.load_state_dict(usual.state_dict())
+    weights = binary.state_dict()
+    del weights["largest"]
+    usual.load_state_dict(weights)
+    torch.testing.assert_close(binary(points), usual(points * 255))
+
+
 def test_grey_images_need_no_channel():
     plain, single = ImageEncoder((8, 9), WIDTH), ImageEncoder((1, 8, 9), WIDTH)
     single.load_state_dict(plain.state_dict())

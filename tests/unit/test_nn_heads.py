@@ -81,6 +81,27 @@ def test_only_components_with_two_bounds_are_squashed():
     assert torch.isfinite(head.linear.weight.grad).all()
 
 
+def test_the_largest_numbers_are_no_bounds():
+    largest = np.finfo(np.float32).max
+    head = action_head(spaces.Box(-largest, largest, (2,), np.float32), WIDTH)
+    y = torch.randn(5, WIDTH)
+    torch.testing.assert_close(head(y), head.linear(y))
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.uint8])
+def test_whole_actions_are_the_nearest(kind: type[np.integer]):
+    head = action_head(spaces.Box(0, 5, (3,), kind), WIDTH)
+    chosen = head.choose(torch.tensor([2.9996, 3.0013, 7.0]), sample=False)
+    assert chosen.tolist() == [3, 3, 5]
+
+
+def test_errors_are_not_rounded_where_predictions_are():
+    head = action_head(spaces.Box(-1, 1, (1,), np.float32), WIDTH)
+    near, action = torch.tensor([[0.765625]], dtype=torch.bfloat16), torch.tensor([[0.7654321]])
+    loss = head.loss(near, action, 0.0)
+    torch.testing.assert_close(loss, (near.float() - action).square().mean(-1))
+
+
 @pytest.mark.parametrize("shape", [(), (2,), (2, 3)], ids=str)
 def test_continuous_loss_is_the_mean_squared_error_of_a_step(shape: tuple[int, ...]):
     head = action_head(spaces.Box(-2, 2, shape, np.float32), WIDTH)

@@ -209,6 +209,22 @@ def test_the_best_checkpoint_is_that_of_the_best_evaluation(
     assert training["length"] == 12
 
 
+def test_a_return_is_no_success(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Of an environment that reports nothing but successes.
+    records = iter([("return", 8.0), ("success", 0.5), ("return", 9.0), ("success", 0.4)])
+    monkeypatch.setattr(
+        offline, "evaluate_policy",
+        lambda *_, **__: dict(zip(("metric", "mean"), next(records), strict=True)),
+    )  # fmt: skip
+    config = tiny(updates=8, evaluate_every=2, checkpoint_every=2)
+    config = replace(config, evaluation=replace(config.evaluation, values_in_training=()))
+    run = api.train(config, runs=tmp_path, final_evaluation=False)
+    assert (run.folder / "checkpoints" / "best").resolve().name == "step-000004"
+    training = run.results()["training"]
+    assert training["best"] == 0.5
+    assert training["solved_at_update"] is None
+
+
 def test_learning_happens_and_the_seed_decides(tmp_path: Path) -> None:
     losses = {}
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
@@ -231,6 +247,28 @@ def test_half_precision_gives_finite_losses_near_those_of_full(tmp_path: Path) -
         assert all(t.dtype == torch.float32 for t in weights(run.folder).values())
     assert losses["bf16-mixed"] == pytest.approx(losses["32-true"], rel=0.05)
     assert losses["bf16-mixed"] != losses["32-true"]
+
+
+def test_half_precision_does_not_round_the_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[dict[str, torch.Tensor]] = []
+    original = SequencePolicy.forward
+
+    def watch(self: SequencePolicy, batch: dict[str, torch.Tensor], *arguments: Any) -> Any:
+        given.append(batch)
+        return original(self, batch, *arguments)
+
+    monkeypatch.setattr(SequencePolicy, "forward", watch)
+    sample = SegmentSampler.sample
+    monkeypatch.setattr(
+        SegmentSampler, "sample",
+        lambda self: replace(b := sample(self), observations_BTO=b.observations_BTO + 1001.0),
+    )  # fmt: skip
+    api.train(tiny(updates=1, precision="bf16-mixed"), runs=tmp_path, final_evaluation=False)
+    for name in ("observation", "return_to_go"):
+        assert given[0][name].dtype == torch.float32, name
+    assert (given[0]["observation"] == 1001.0).any()  # the nearest number with eight bits is 1000
 
 
 def poison_at(monkeypatch: pytest.MonkeyPatch, update: int) -> None:

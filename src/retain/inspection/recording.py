@@ -24,7 +24,7 @@ from retain.agents.policy import ActingState, Policy
 from retain.core.errors import ConfigError
 from retain.inspection.thinning import Array, Thinned
 from retain.memory import MemoryState
-from retain.rollout import read_success
+from retain.rollout import judged, read_success
 
 #: Numbers of the memory that are kept in all (32 MB), and the most entries.
 MOST_NUMBERS = 2**23
@@ -251,7 +251,7 @@ class _Recorder:
             window=self.window,
             returns_B=returns,
             lengths_B=lengths,
-            success_B=None if np.isnan(success).any() else success,
+            success_B=judged(success),
             steps_R=self.memory.places() * self.window,
             memory_RBC=self.memory.values(),
             running_RB=self.running.values(),

@@ -36,9 +36,10 @@ def encode(space: gym.Space, width: int, *, what: str, normalize: bool = False) 
     if isinstance(space, spaces.Discrete):
         return IndexEncoder(int(space.n), int(space.start), width)
     if isinstance(space, spaces.Box):
+        largest = max(1, int(space.high.max(initial=0))) if space.dtype == "uint8" else 1
         if space.dtype == "uint8" and _is_image(space.shape):
-            return ImageEncoder(space.shape, width)
-        if space.dtype == "uint8" and (largest := int(space.high.max(initial=0))) > 1:
+            return ImageEncoder(space.shape, width, largest)
+        if largest > 1:
             return BytesEncoder(space.shape, width, largest)
         if normalize and space.dtype != "uint8":
             return StandardizedEncoder(space.shape, width)
@@ -138,7 +139,7 @@ class IndexEncoder(nn.Module):
 
 
 class ImageEncoder(nn.Module):
-    """Convolutions over bytes, then a linear layer.
+    """Convolutions over bytes, scaled to at most 1, then a linear layer.
 
     The stack is the one of DQN (32 of 8x8 by 4, 64 of 4x4 by 2, 64 of 3x3), or, for images of less
     than 36 pixels, two layers of 2x2.
@@ -148,11 +149,16 @@ class ImageEncoder(nn.Module):
             the channels is the shorter one of the first and the last. One of the former two may
             come after the length of a stack.
         width: Width D.
+        largest: The largest byte there can be.
     """
 
-    def __init__(self, shape: tuple[int, ...], width: int):
+    largest: Tensor
+
+    def __init__(self, shape: tuple[int, ...], width: int, largest: int = 255):
         super().__init__()
         self.shape = shape
+        # Kept with the weights where it is not 255, so that weights for other bytes do not pass.
+        self.register_buffer("largest", torch.tensor(float(largest)), persistent=largest != 255)
         self.channels_last = _channels_last(shape)
         shape = _channels_first(shape)
         if min(shape[1:]) >= 36:
@@ -172,7 +178,8 @@ class ImageEncoder(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Maps bytes [..., *shape] to [..., D]."""
         lead = image.shape[: image.dim() - len(self.shape)]
-        flat = image.reshape(-1, *self.shape).to(self.linear.weight.dtype) / 255
+        flat = image.reshape(-1, *self.shape).to(self.linear.weight.dtype)
+        flat = flat / self.largest
         if len(self.shape) == 2:
             flat = flat.unsqueeze(1)
         elif self.channels_last:

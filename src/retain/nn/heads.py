@@ -91,8 +91,10 @@ class ContinuousHead(ActionHead):
     def __init__(self, space: spaces.Box, width: int):
         super().__init__()
         self.shape = space.shape
+        self.whole = np.issubdtype(space.dtype, np.integer)
         self.linear = nn.Linear(width, int(np.prod(space.shape)))
-        bounded = np.isfinite(space.low) & np.isfinite(space.high)
+        with np.errstate(over="ignore"):  # the largest numbers there are, for want of a bound
+            bounded = np.isfinite(space.high - space.low)
         # Finite where there is no bound, or the unused result would make the gradient NaN.
         low, high = np.where(bounded, space.low, 0.0), np.where(bounded, space.high, 1.0)
         buffers = {"low": space.low, "high": space.high, "base": low, "span": high - low}
@@ -109,12 +111,18 @@ class ContinuousHead(ActionHead):
 
     def loss(self, prediction: Tensor, action: Tensor, label_smoothing: float) -> Tensor:
         """Squared error of each step, averaged over the action's components, [...]."""
-        error = (prediction - action.to(prediction.dtype)) ** 2
+        # In mixed precision the prediction may be half as wide as what the action is known by.
+        wide = torch.promote_types(prediction.dtype, torch.float32)
+        error = (prediction.to(wide) - action.to(wide)) ** 2
         return error.flatten(-len(self.shape)).mean(-1) if self.shape else error
 
     def choose(self, prediction: Tensor, *, sample: bool) -> Tensor:
-        """The predicted action, made to fit the bounds; there is no distribution to sample from."""
-        return prediction.clamp(self.low, self.high)
+        """The predicted action, made to fit the bounds; there is no distribution to sample from.
+
+        Where actions are whole numbers it is the nearest.
+        """
+        action = prediction.clamp(self.low, self.high)
+        return action.round() if self.whole else action
 
 
 def perceptron(

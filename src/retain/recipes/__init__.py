@@ -59,5 +59,9 @@ def recipe(name: str, **arguments: Any) -> AnyRunConfig:
     known = list(inspect.signature(function).parameters)
     for argument in arguments:
         if argument not in known:
-            raise ConfigError(f"recipe {name} has no argument '{argument}'; it has {known}")
+            raise ConfigError(
+                f"recipe {name} has no argument '{argument}'; it has {known}. A setting of the run "
+                "is a flag of `retain train`; in Python change what retain.recipe() returns with "
+                "dataclasses.replace"
+            )
     return function(**arguments)

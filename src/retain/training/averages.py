@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from retain.rollout import Episodes
+from retain.rollout import Episodes, judged
 
 
 class Averages:
@@ -41,8 +41,8 @@ class Averages:
         """Takes in episodes that are over."""
         self.add("train/return", ended.return_B)
         self.add("train/length", ended.length_B)
-        if ended.success_B is not None and len(ended.success_B):
-            self.add("train/success", ended.success_B)
+        if (success_B := judged(ended.success_B)) is not None:
+            self.add("train/success", success_B)
 
     def means(self) -> dict[str, float]:
         """Returns the metrics."""

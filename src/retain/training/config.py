@@ -52,7 +52,11 @@ class CommonRunConfig:
     """How it is evaluated."""
 
     def __post_init__(self) -> None:
-        """Checks the numbers."""
+        """Checks the environment and the numbers."""
+        if not isinstance(self.environment, EnvironmentConfig | None):
+            raise ConfigError(
+                f"environment must be an EnvironmentConfig(id=...), not {self.environment!r}"
+            )
         check_seed("seed", self.seed)
         for name, value in _numbers(to_dict(self)):
             if not math.isfinite(value):

@@ -171,8 +171,8 @@ class _Round:
             read_before=read_before,
         )
         over = was_running & ~self.running
-        success = None if np.isnan(self.success[over]).any() else self.success[over]
-        return Stretch(batch, memory, Episodes(self.returns[over], self.lengths[over], success))
+        ended = Episodes(self.returns[over], self.lengths[over], self.success[over])
+        return Stretch(batch, memory, ended)
 
     def _drop(self) -> None:
         """Goes on acting in the rows alone that have not ended."""

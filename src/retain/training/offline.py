@@ -21,7 +21,7 @@ from retain.agents.sequence_policy import SequencePolicy, count_real
 from retain.core.errors import RunError
 from retain.data.pack import Pack, open_pack
 from retain.data.segments import SegmentBatch
-from retain.evaluation import evaluate_policy
+from retain.evaluation import evaluate_policy, is_better
 from retain.memory import MemoryState
 from retain.training import checkpoints, parallel
 from retain.training.config import RunConfig, config_to_dict
@@ -31,6 +31,9 @@ from retain.training.loggers import Loggers, open_loggers
 from retain.training.preparation import sampler
 from retain.training.runs import Run
 from retain.training.schedules import learning_rate, longest_episode, memory_cost_weight
+
+#: Success in an evaluation from which on a task counts as solved.
+SOLVED = 0.995
 
 Report = Callable[[int, dict[str, float]], None]
 """Called with the update's number and its metrics, for a progress display."""
@@ -43,7 +46,8 @@ class _Progress:
     update: int = 0
     seconds: float = 0.0
     best: float = -math.inf
-    history: list[dict[str, float]] = field(default_factory=list)
+    best_metric: str | None = None
+    history: list[dict[str, Any]] = field(default_factory=list)
     mastered: Mastered = field(default_factory=list)
 
 
@@ -76,14 +80,18 @@ def _work(place: parallel.Place, ready: Callable[[], None], folder: str, dataset
 
 
 class _Carrier:
-    """Holds the memory between runs of segments, where Fabric does not look for tensors."""
+    """Holds a batch and the memory between runs of segments, where Fabric looks for no tensors.
+
+    In mixed precision it would round what it finds, observations before they are normalised too.
+    """
 
     def __init__(self, memory: MemoryState):
         self.memory = memory
+        self.batch: dict[str, Tensor] = {}
 
 
 class _Segments(nn.Module):
-    """The policy's loss in the form that Fabric wraps: tensors in, a dict of tensors out."""
+    """The policy's loss in the form that Fabric wraps: a dict of tensors comes out."""
 
     def __init__(self, policy: SequencePolicy):
         super().__init__()
@@ -91,13 +99,14 @@ class _Segments(nn.Module):
 
     def forward(
         self,
-        batch: dict[str, Tensor],
         carrier: _Carrier,
         segment_length: int,
         whole: tuple[Tensor, Tensor] | None,
         memory_cost: float,
     ) -> dict[str, Tensor]:
-        losses, carrier.memory = self.policy(batch, carrier.memory, segment_length, whole)
+        losses, carrier.memory = self.policy(
+            carrier.batch, carrier.memory, segment_length, whole
+        )
         cost = memory_cost * losses.regularizer
         known = {name: value for name, value in vars(losses).items() if value is not None}
         return known | {"regularizer": cost, "loss": losses.prediction + cost}
@@ -197,7 +206,10 @@ class _Trainer:
     def _summary(self) -> dict[str, Any]:
         """How the training went, for ``results.json``."""
         progress = self.progress
-        solved = [e for e in progress.history if e["mean"] >= 0.995]
+        solved = [
+            entry for entry in progress.history
+            if entry["mean"] >= SOLVED and entry.get("metric", "success") == "success"
+        ]  # fmt: skip
         return {
             "updates": progress.update,
             "seconds": progress.seconds,
@@ -233,13 +245,13 @@ class _Trainer:
             if start:
                 carrier.memory = carrier.memory.detach()
             rows = carrier.memory.batch_size  # rows whose steps are over have been left out
-            part = {name: value[:rows, span] for name, value in batch.items()}
+            carrier.batch = {name: value[:rows, span] for name, value in batch.items()}
             own_update = self.settings.update_per_segment
             last = start == starts[-1]
             several = self.fabric.world_size > 1
             with self.fabric.no_backward_sync(self.module, enabled=several):
                 counted = None if own_update else whole
-                losses = self.module(part, carrier, segment, counted, memory_cost)
+                losses = self.module(carrier, segment, counted, memory_cost)
                 numbers = {name: float(value.detach()) for name, value in losses.items()}
                 # Several devices must stop together, at the gradient, which is the same on all.
                 if not several and not math.isfinite(numbers["loss"]):
@@ -330,32 +342,32 @@ class _Trainer:
             return
         values: tuple[int | None, ...] = self.config.evaluation.values_in_training or (None,)
         records = [self._play(value) for value in values]
-        self._log(dict(records))
-        mean = records[-1][1]
-        progress.history.append({**now, "mean": mean})
-        if mean > progress.best:
-            progress.best = mean
+        self._log({name: mean for name, _, mean in records})
+        _, metric, mean = records[-1]
+        progress.history.append({**now, "mean": mean, "metric": metric})
+        if is_better(metric, mean, progress.best_metric, progress.best):
+            progress.best, progress.best_metric = mean, metric
             self._save(best=True)
 
     def _score_at(self, value: int) -> float:
         """Plays an evaluation at a value, notes it, and returns its mean."""
-        name, mean = self._play(value)
+        name, _, mean = self._play(value)
         self._log({name: mean})
         return mean
 
-    def _play(self, value: int | None) -> tuple[str, float]:
-        """Plays the episodes of an evaluation; returns its name and mean, alike on all devices."""
-        name, mean = "", 0.0
+    def _play(self, value: int | None) -> tuple[str, str, float]:
+        """Plays an evaluation; returns its name, metric and mean, alike on all devices."""
+        name, metric, mean = "", "", 0.0
         if self.fabric.global_rank == 0:
             evaluation = self.config.evaluation
             record = evaluate_policy(
                 self.policy, self.config.acts_in, **evaluation.arguments(),
                 parameter=evaluation.parameter, value=value,
             )  # fmt: skip
-            mean = record["mean"]
-            name = f"eval/{record['metric']}" + ("" if value is None else f"/{value}")
+            metric, mean = record["metric"], record["mean"]
+            name = f"eval/{metric}" + ("" if value is None else f"/{value}")
         # All devices must agree on what is mastered, and on which checkpoint is the best.
-        told: tuple[str, float] = self.fabric.broadcast((name, mean))
+        told: tuple[str, str, float] = self.fabric.broadcast((name, metric, mean))
         return told
 
     def _log(self, metrics: dict[str, float]) -> None:

@@ -25,7 +25,7 @@ from retain.agents.online import OnlineAgent
 from retain.core.errors import RunError, TrainingError
 from retain.core.seeding import generator
 from retain.data.replay import EpisodeBatch, EpisodeReplay
-from retain.evaluation import evaluate_policy
+from retain.evaluation import evaluate_policy, is_better
 from retain.memory import MemoryState
 from retain.rollout import Episodes
 from retain.training import checkpoints, parallel
@@ -55,6 +55,7 @@ class _Progress:
     seconds: float = 0.0
     collecting: float = 0.0
     best: float = -math.inf
+    best_metric: str | None = None
     stopped: bool = False
     history: list[dict[str, float]] = field(default_factory=list)
     mastered: Mastered = field(default_factory=list)
@@ -380,8 +381,10 @@ class _Trainer:
         )
         stop_at = self.settings.stop_at_return
         progress.stopped = stop_at is not None and min(returns) >= stop_at
-        best: bool = record["mean"] > progress.best
-        progress.best = max(progress.best, record["mean"])
+        metric, mean = record["metric"], record["mean"]
+        best = is_better(metric, mean, progress.best_metric, progress.best)
+        if best:
+            progress.best, progress.best_metric = mean, metric
         return best
 
     def _log(self, metrics: dict[str, float]) -> None:
