@@ -15,12 +15,14 @@ import torch
 from gymnasium.vector import VectorEnv
 
 from retain.agents.policy import Policy
-from retain.core.errors import ConfigError
+from retain.core.errors import ConfigError, note
 
 Array = npt.NDArray[Any]
 
 #: The most blocks of single steps that are taken before another look ahead.
 MOST_WAIT = 32
+#: Steps after which an evaluation that nobody watches tells that it still goes on.
+LONG = 100_000
 #: What environments call it: ours, Meta-World's, and that of Gymnasium's robots.
 SUCCESS = ("success", "is_success")
 
@@ -140,7 +142,7 @@ def play(
     # The first step is taken alone: the action to repeat is known after it, and, since a step of
     # acting ends with its observation, all later ones are laid out alike.
     game.step()
-    singles = wait = 0
+    singles = wait = before = 0
     while game.running_B.any():
         if singles or lookahead == 1 or not policy.looks_ahead:
             game.step()
@@ -151,8 +153,15 @@ def play(
             # Where guesses keep failing, they are tried less and less often.
             wait = min(max(1, 2 * wait), MOST_WAIT)
             singles = wait * lookahead
+        longest = int(game.length_B.max())
         if report is not None:
-            report(int((~game.running_B).sum()), int(game.length_B.max()))
+            report(int((~game.running_B).sum()), longest)
+        elif before < LONG <= longest:
+            note(
+                f"episodes of an evaluation have gone on for {LONG:,} steps; if they need not end "
+                "by themselves, have them cut: --option max_episode_steps=NUMBER"
+            )
+        before = longest
     return Episodes(game.return_B, game.length_B, game.success_B)
 
 

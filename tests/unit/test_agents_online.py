@@ -380,8 +380,9 @@ def test_a2c_in_mixed_precision_does_not_round_the_discount():
     assert loss.item() == pytest.approx(sum(r**2 for r in returns), rel=1e-4)
 
 
-def test_a2c_learns_from_one_step_alone():
-    agent, batch = make("a2c", num_steps=1, normalize="batch"), experience([1])
+@pytest.mark.parametrize("num_steps", [1, None])
+def test_a2c_learns_from_one_step_alone(num_steps):
+    agent, batch = make("a2c", num_steps=num_steps, normalize="batch"), experience([1])
     agent(batch, initial(agent, batch))[0].backward()
     assert all(bool((p.grad != 0).any()) for p in agent.actor.parameters())
 
@@ -459,6 +460,36 @@ def test_the_heads_of_policy_and_critic_are_not_in_mixed_precision(name):
     expected = agent.read(batch, initial(agent, batch))
     torch.testing.assert_close(value, expected[1], rtol=0, atol=0.1)  # the memory's own rounding
     assert torch.isfinite(loss)
+
+
+@pytest.mark.parametrize("name", ["dqn", "sac_discrete"])
+def test_values_are_not_rounded_in_mixed_precision(name):
+    torch.set_default_dtype(torch.float32)
+    agent = make(name)
+    heads = [agent.online.head, agent.target.head] if name == "dqn" else []
+    heads += [] if name == "dqn" else [*agent.critics.children(), *agent.targets.children()]
+    with torch.no_grad():
+        for head in heads:
+            head[-1].weight.zero_()
+            head[-1].bias.copy_(100 + torch.tensor([0.0, 0.1, 0.2, 0.1]))
+    batch = experience([6, 4])
+    batch["reward"] = torch.ones_like(batch["reward"])
+    expected = first_loss(agent, batch)[1]
+    with torch.autocast("cpu", torch.bfloat16):
+        found = first_loss(agent, batch)[1]
+    error = "td_loss" if name == "dqn" else "critic_loss"
+    torch.testing.assert_close(found["q"], expected["q"], rtol=0, atol=0.02)
+    torch.testing.assert_close(found[error], expected[error], rtol=0.05, atol=0)
+
+
+def test_a_policy_that_moved_far_in_the_padding_leaves_ppo_its_loss():
+    agent, batch = make("ppo", actions=BOX), boxed(experience([5, 2]))
+    prepared = agent.prepare(batch, initial(agent, batch))
+    expected, _ = agent(prepared, initial(agent, batch))
+    prepared["log_taken"][1, 2:] = -1e4  # there any action may follow any observation
+    loss, metrics = agent(prepared, initial(agent, batch))
+    torch.testing.assert_close(loss, expected)
+    assert all(bool(value.isfinite()) for value in metrics.values())
 
 
 def test_ppo_compares_policies_without_dropout():

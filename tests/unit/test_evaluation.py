@@ -11,16 +11,19 @@ import numpy as np
 import pytest
 import torch
 
-from retain import envs
+from retain import envs, rollout
 from retain.agents.a2c import A2C
 from retain.agents.sequence_policy import SequencePolicy
-from retain.core.errors import ConfigError, UnknownNameError
+from retain.core.errors import ConfigError, Note, UnknownNameError
 from retain.evaluation import EnvironmentConfig, evaluate_policy, is_better
+from retain.rollout import Episodes
+from retain.training.averages import Averages
 from tiny_runs import tiny, tiny_online
 
 MAZE = EnvironmentConfig(id="retain/TMaze-v0", kwargs={"corridor_length": 6})
 SHORT = EnvironmentConfig(id="retain/TMaze-v0", kwargs={"corridor_length": 2})
 POLE = EnvironmentConfig(id="CartPole-v1")
+LENGTH = "corridor_length"
 
 
 def policy_for(environment: EnvironmentConfig, **agent: Any) -> SequencePolicy:
@@ -116,6 +119,35 @@ def test_an_episode_that_reports_nothing_is_no_success_where_others_report(word:
     silent = EnvironmentConfig(id="tests/Proud-v0", kwargs={"word": word, "shy": True})
     record = evaluate_policy(policy_for(silent), silent, episodes=5, seed=0)
     assert (record["metric"], record["mean"]) == ("return", 8.0)
+
+
+def test_success_in_training_is_of_all_episodes() -> None:
+    averages = Averages()
+
+    def end(*success_B: float) -> float | None:
+        ones = np.ones(len(success_B))
+        averages.episodes(Episodes(ones, ones.astype(np.int64), np.array(success_B)))
+        return averages.means().get("train/success")
+
+    assert end(math.nan, math.nan) is None  # of no report nothing is known
+    assert end(1.0, math.nan) == 0.5
+    assert end(math.nan, math.nan) == 0.25
+    averages.clear()
+    assert end(math.nan) == 0.0
+    assert averages.state() == {
+        "sums": {"train/return": 1.0, "train/length": 1.0, "train/success": 0.0},
+        "counts": {"train/return": 1, "train/length": 1, "train/success": 1},
+        "hears_of_success": True,
+    }
+
+
+def test_an_evaluation_that_does_not_end_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rollout, "LONG", 5)
+    arguments: dict[str, Any] = {"episodes": 2, "seed": 0, "value": 9, "parameter": LENGTH}
+    with pytest.warns(Note, match="evaluation have gone on for 5 steps.*max_episode_steps"):
+        evaluate_policy(policy_for(MAZE), MAZE, **arguments)
+    # Not where somebody watches.
+    evaluate_policy(policy_for(MAZE), MAZE, **arguments, report=lambda *_: None)
 
 
 def test_success_counts_for_more_than_returns() -> None:

@@ -23,6 +23,13 @@ from retain.nn.distributions import (
 DRAWS = 20_000
 
 
+def test_components_that_cannot_vary_have_no_entropy() -> None:
+    fixed = spaces.Box(np.array([-1, 2], np.float32), np.array([1, 2], np.float32))
+    one, two = action_distribution(fixed), action_distribution(spaces.Box(-1, 1, (1,), np.float32))
+    parameters = torch.tensor([0.3, 0.1, -1.0, 5.0])  # means, then deviations
+    torch.testing.assert_close(one.entropy(parameters), two.entropy(parameters[::2]))
+
+
 def test_categorical_is_the_softmax_of_its_logits() -> None:
     torch.manual_seed(0)
     distribution = action_distribution(spaces.Discrete(4, start=-1))

@@ -164,7 +164,7 @@ def test_epsilon_falls_in_a_line_after_the_random_episodes(
 def test_epsilon_may_fall_at_once_or_be_of_no_use(tmp_path: Path) -> None:
     config = tiny_online(exploration_fraction=0.0, final_epsilon=0.125, random_episodes=0)
     lines = metrics(train(config, tmp_path / "dqn")[0].folder)
-    assert [line["train/epsilon"] for line in lines][:3] == [1.0, 0.125, 0.125]
+    assert [line["train/epsilon"] for line in lines][:3] == [0.125, 0.125, 0.125]
     # What samples from its policy needs no epsilon.
     lines = metrics(train(tiny_online("sac_discrete"), tmp_path / "sac")[0].folder)
     assert [line["train/epsilon"] for line in lines][:3] == [1.0, 0.0, 0.0]

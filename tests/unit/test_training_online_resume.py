@@ -15,7 +15,7 @@ import torch
 
 from retain import api
 from retain.core.config import dump_json
-from retain.core.errors import RunError
+from retain.core.errors import ConfigError, RunError
 from retain.training import online
 from retain.training.config import config_to_dict
 from retain.training.runs import Run
@@ -245,6 +245,10 @@ def test_a_run_that_was_stopped_by_its_return_stays_stopped(tmp_path: Path) -> N
     api.resume(run)
     assert metrics(run.folder) == before
     assert Run(run.folder).results()["training"]["env_steps"] == 12
+    kept = (run.folder / "config.json").read_bytes()
+    with pytest.raises(ConfigError, match=r"ended at the return of .*begin with its weights"):
+        api.resume(run, until=500)
+    assert (run.folder / "config.json").read_bytes() == kept
 
 
 def test_evaluations_do_not_disturb_training(unbroken: dict[str, Path], tmp_path: Path) -> None:

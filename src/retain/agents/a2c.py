@@ -92,6 +92,6 @@ class A2C(ActorCritic):
         for step in range(reward_BT.shape[1] - 1, -1, -1):
             sum_B = reward_BT[:, step] + self.config.discount * sum_B
             returns_BT[:, step] = sum_B
-        if self.config.normalize == "none":
-            return returns_BT
-        return even(returns_BT, mask_BT, (1,) if self.config.normalize == "episode" else (0, 1))
+        if self.config.normalize == "batch":
+            return even_advantages(returns_BT, mask_BT)
+        return even(returns_BT, mask_BT, (1,)) if self.config.normalize == "episode" else returns_BT

@@ -126,7 +126,7 @@ def even(values_BT: Tensor, mask_BT: Tensor, over: tuple[int, ...]) -> Tensor:
 
 
 def even_advantages(advantage_BT: Tensor, mask_BT: Tensor) -> Tensor:
-    """Makes the advantages of a batch even; one step alone stays as it is.
+    """Makes the advantages or returns of a batch even; one step alone stays as it is.
 
     It has no mean but its own, and would teach nothing.
     """

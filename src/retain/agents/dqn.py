@@ -61,7 +61,9 @@ class _QNetwork(nn.Module):
 
     def forward(self, batch: Batch, state: MemoryState) -> tuple[Tensor, Tensor]:
         features, cost = self.memory(batch, state)
-        return self.head(features), cost
+        # In mixed precision the head is not: bfloat16 knows no value between 100 and 100.5.
+        with torch.autocast(features.device.type, enabled=False):
+            return self.head(features.to(next(self.head.parameters()).dtype)), cost
 
 
 @AGENTS.register("dqn")

@@ -99,7 +99,8 @@ class PPO(ActorCritic):
         if config.normalize_advantages:
             advantage_BT = even_advantages(advantage_BT, mask_BT)
         log_taken_BT = self.distribution.log_probability(policy_BTP, batch["action"])
-        log_ratio_BT = log_taken_BT - batch["log_taken"]
+        # Past an episode's end the policy may have moved by any factor, and inf * 0 is no number.
+        log_ratio_BT = torch.where(mask_BT, log_taken_BT - batch["log_taken"], 0.0)
         ratio_BT = log_ratio_BT.exp()
         clipped_BT = ratio_BT.clamp(1 - config.clip, 1 + config.clip)
         gain_BT = torch.minimum(ratio_BT * advantage_BT, clipped_BT * advantage_BT)

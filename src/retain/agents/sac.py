@@ -26,7 +26,7 @@ from retain.agents.online import Batch
 from retain.agents.policy import AgentConfig
 from retain.agents.soft import SoftActorCritic, SoftConfig
 from retain.core.errors import ConfigError
-from retain.memory import MemoryState, ModelConfig
+from retain.memory import ModelConfig
 from retain.nn.distributions import SquashedNormal
 
 
@@ -77,17 +77,10 @@ class SAC(SoftActorCritic):
         assert isinstance(space, Box)  # checked before
         return SquashedNormal(space)
 
-    def forward(self, batch: Batch, memory: MemoryState) -> tuple[Tensor, dict[str, Tensor]]:
-        """The losses of critics and actor; see `OnlineAgent.forward`."""
-        features_BLD, cost = self.network(batch, memory)
-        # In mixed precision the heads are not: the density of an action near a bound is a small
-        # difference of large numbers.
-        with torch.autocast(features_BLD.device.type, enabled=False):
-            return self._losses(batch, features_BLD.to(self.log_temperature.dtype), cost)
-
-    def _losses(
+    def losses(
         self, batch: Batch, features_BLD: Tensor, cost: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
+        """See `SoftActorCritic.losses`."""
         action_BLN, log_policy_BL = self.distribution.draw(self.scores(features_BLD))
         temperature = self.log_temperature.exp().detach()
 

@@ -22,7 +22,7 @@ from retain.agents.online import Batch
 from retain.agents.policy import AgentConfig
 from retain.agents.soft import SoftActorCritic, SoftConfig
 from retain.core.errors import ConfigError
-from retain.memory import MemoryState, ModelConfig
+from retain.memory import ModelConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,9 +60,10 @@ class SACDiscrete(SoftActorCritic):
         values = int(action_space.n) if isinstance(action_space, gym.spaces.Discrete) else 0
         super().__init__(config, model_config, *spaces, actions_read=0, values=values)
 
-    def forward(self, batch: Batch, memory: MemoryState) -> tuple[Tensor, dict[str, Tensor]]:
-        """The losses of critics and actor; see `OnlineAgent.forward`."""
-        features_BLD, cost = self.network(batch, memory)
+    def losses(
+        self, batch: Batch, features_BLD: Tensor, cost: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """See `SoftActorCritic.losses`."""
         log_policy_BLA = torch.log_softmax(self.scores(features_BLD), dim=-1)
         policy_BLA = log_policy_BLA.exp()
         temperature = self.log_temperature.exp().detach()

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copy
 import math
+from abc import abstractmethod
 from dataclasses import dataclass
 
 import gymnasium as gym
@@ -27,7 +28,7 @@ from retain.agents.online import (
     masked_mean,
 )
 from retain.core.errors import ConfigError
-from retain.memory import ModelConfig
+from retain.memory import MemoryState, ModelConfig
 from retain.nn.heads import perceptron
 
 
@@ -108,6 +109,29 @@ class SoftActorCritic(OnlineAgent):
     def scores(self, features: Tensor) -> Tensor:
         """Parameters of the policy, [..., P]: logits where actions are discrete."""
         return self.distribution(self.actor(features))
+
+    def forward(self, batch: Batch, memory: MemoryState) -> tuple[Tensor, dict[str, Tensor]]:
+        """The losses of critics and actor; see `OnlineAgent.forward`."""
+        features_BLD, cost = self.network(batch, memory)
+        # In mixed precision the heads are not: bfloat16 knows no value between 100 and 100.5, and
+        # the density of an action near a bound is a small difference of large numbers.
+        with torch.autocast(features_BLD.device.type, enabled=False):
+            return self.losses(batch, features_BLD.to(self.log_temperature.dtype), cost)
+
+    @abstractmethod
+    def losses(
+        self, batch: Batch, features_BLD: Tensor, cost: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The losses of critics and actor.
+
+        Args:
+            batch: See `retain.agents.online`.
+            features_BLD: What the memory gives for each token.
+            cost: The memory's own cost.
+
+        Returns:
+            The loss and the metrics to log.
+        """
 
     def goals(self, batch: Batch, soft_BL: Tensor) -> Tensor:
         """Returns what the critics are to say, [B, T].

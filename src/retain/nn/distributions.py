@@ -203,7 +203,8 @@ class ClippedNormal(BoxDistribution):
     def entropy(self, parameters: Tensor) -> Tensor:
         """The entropy of what is drawn, before it is clipped, [...]."""
         _, log_deviation = parameters.chunk(2, dim=-1)
-        return (log_deviation + 0.5 * math.log(2 * math.pi * math.e)).sum(-1)
+        entropy = log_deviation + 0.5 * math.log(2 * math.pi * math.e)
+        return torch.where(self.free, entropy, 0.0).sum(-1)
 
 
 class SquashedNormal(BoxDistribution):

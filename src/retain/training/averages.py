@@ -7,17 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from retain.rollout import Episodes, judged
+from retain.rollout import Episodes
 
 
 class Averages:
     """Means of what has come since the last line of metrics, and how fast it came.
 
-    `sums` and `counts` are what a checkpoint keeps; `env_steps` and `updates` are counted by the
-    loop that owns this.
+    `state` is what a checkpoint keeps; `env_steps` and `updates` are counted by the loop that owns
+    this.
     """
 
     def __init__(self) -> None:
+        self.hears_of_success = False
         self.clear()
 
     def clear(self) -> None:
@@ -31,6 +32,11 @@ class Averages:
         self.since = time.perf_counter()
         self.env_steps = self.updates = 0
 
+    def state(self) -> dict[str, Any]:
+        """What cannot be counted anew."""
+        names = ("sums", "counts", "hears_of_success")
+        return {name: getattr(self, name) for name in names}
+
     def add(self, name: str, values: Any) -> None:
         """Takes in one number, or several."""
         array = np.asarray(values, dtype=np.float64)
@@ -41,8 +47,9 @@ class Averages:
         """Takes in episodes that are over."""
         self.add("train/return", ended.return_B)
         self.add("train/length", ended.length_B)
-        if (success_B := judged(ended.success_B)) is not None:
-            self.add("train/success", success_B)
+        self.hears_of_success |= bool((~np.isnan(ended.success_B)).any())
+        if self.hears_of_success:  # who reports nothing has not succeeded
+            self.add("train/success", np.nan_to_num(ended.success_B))
 
     def means(self) -> dict[str, float]:
         """Returns the metrics."""

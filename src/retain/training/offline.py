@@ -104,9 +104,7 @@ class _Segments(nn.Module):
         whole: tuple[Tensor, Tensor] | None,
         memory_cost: float,
     ) -> dict[str, Tensor]:
-        losses, carrier.memory = self.policy(
-            carrier.batch, carrier.memory, segment_length, whole
-        )
+        losses, carrier.memory = self.policy(carrier.batch, carrier.memory, segment_length, whole)
         cost = memory_cost * losses.regularizer
         known = {name: value for name, value in vars(losses).items() if value is not None}
         return known | {"regularizer": cost, "loss": losses.prediction + cost}

@@ -248,7 +248,8 @@ class _Trainer:
             self._count_steps(stretch.batch, stretch.ended)
             if progress.updates == 0:
                 self._observe(stretch.batch)
-            else:  # what acted is to learn with the statistics that it acted with
+            elif config.normalize_observations:
+                # What acted is to learn with the statistics that it acted with.
                 seen.append(stretch.batch)
             self.agent.train()
             batch = self._tensors(stretch.batch)
@@ -287,7 +288,8 @@ class _Trainer:
         if settings.episodes is not None:
             played = max(0, progress.episodes - settings.random_episodes)
             spent = max(spent, played / settings.episodes)
-        done = min(1.0, spent / max(settings.exploration_fraction, 1e-9))
+        share = settings.exploration_fraction
+        done = min(1.0, spent / share) if share else 1.0
         return 1.0 + (last - 1.0) * done
 
     def _update(self, batch: dict[str, Tensor], memory: MemoryState) -> None:
@@ -402,7 +404,7 @@ class _Trainer:
             "optimiser": self.optimiser.state_dict(),
             "progress": vars(self.progress),
             # A checkpoint may come between two lines of metrics.
-            "averages": {"sums": self.averages.sums, "counts": self.averages.counts},
+            "averages": self.averages.state(),
             "random": checkpoints.random_state(),
             "replay": None if self.replay is None else _as_tensors(self.replay.state_dict()),
         }

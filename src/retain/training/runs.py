@@ -186,13 +186,20 @@ class Run:
             until: Where training ends, in what the run counts (`config.train.unit`).
 
         Raises:
-            ConfigError: If that is not further.
+            ConfigError: If that is not further, or training has ended by a return it was to reach.
         """
         train = self.config.train
         if until <= train.total:
             raise ConfigError(
                 f"the run ends at {train.unit} {train.total:,}; it can be told to end later, "
                 f"not at {until:,}"
+            )
+        checkpoint = checkpoints.latest(self.folder)
+        if checkpoint and checkpoints.load_training(checkpoint)["progress"].get("stopped"):
+            raise ConfigError(
+                "the run ended at the return of train.stop_at_return, as it was told to; to go "
+                f"further begin with its weights: retain train {self.folder} --name NAME "
+                f"--initial-weights {self.folder} --train.stop-at-return None"
             )
         self.config = with_total(self.config, until)
         dump_json(self.folder / "config.json", config_to_dict(self.config))

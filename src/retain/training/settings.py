@@ -192,8 +192,8 @@ class OnlineTrainConfig(LoopConfig):
     env_steps: int | None = None
     """Steps of the environment after which training ends, with the round; None for no limit."""
 
-    episodes: int | None = 1000
-    """Episodes after which training ends; None for no limit."""
+    episodes: int | None = None
+    """Episodes after which training ends; None for no limit, if `env_steps` is one."""
 
     num_envs: int = 16
     """Episodes of a round, played at once."""
@@ -278,8 +278,6 @@ class OnlineTrainConfig(LoopConfig):
     def __post_init__(self) -> None:
         """Checks the numbers."""
         super().__post_init__()
-        if self.env_steps is None and self.episodes is None:
-            raise ConfigError("training would not end; give train.env_steps or train.episodes")
         self._at_least_one("env_steps", "episodes", "num_envs", "batch_size", "sequence_length")
         self._at_least_one("replay_capacity", "evaluate_every", "checkpoint_every", "log_every")
         self._at_least_one("curriculum_from", "replay_episodes")
@@ -306,6 +304,8 @@ class OnlineTrainConfig(LoopConfig):
                 "mastered"
             )
         self._from_0_to_1("exploration_fraction", "final_epsilon")
+        if self.env_steps is None and self.episodes is None:
+            raise ConfigError("training would not end; give train.env_steps or train.episodes")
 
     @property
     def devices(self) -> int:
