@@ -193,6 +193,17 @@ class SequenceModel(nn.Module, ABC):
     def initial_state(self, batch_size: int) -> MemoryState:
         """Returns the state before the first token of an episode, for `batch_size` rows."""
 
+    def later_state(self, read_before_B: Tensor) -> MemoryState:
+        """Returns a state to begin with in the middle of episodes, whose past nobody has read.
+
+        A model that knows how old an episode is counts on from there; the others, such as those
+        that know distances alone, begin as at its start.
+
+        Args:
+            read_before_B: Tokens of the episode so far, of each row.
+        """
+        return self.initial_state(len(read_before_B))
+
     @abstractmethod
     def forward(
         self,

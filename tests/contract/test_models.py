@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from contract.cases import CASES, WIDTH, Case, all_cases
 from retain.contract.laws import LAWS
-from retain.contract.trials import Subject, expect_chunks_agree
+from retain.contract.trials import Subject, expect_chunks_agree, expect_same, run
 from retain.memory import MemoryState, SequenceModel, carry
 from retain.models import MODELS
 
@@ -89,6 +89,38 @@ def test_the_laws_hold_for_a_model_of_another_make(law: str):
 
 def test_every_entry_is_of_a_registered_model():
     assert set(CASES) <= set(MODELS.names())
+
+
+@pytest.mark.no_cover
+@pytest.mark.parametrize(
+    "case", [case for case in all_cases() if case.make_model().reach is not None], ids=str
+)
+def test_a_memory_that_begins_late_ends_as_one_that_read_it_all(case: Case) -> None:
+    """Beyond the reach, nothing tells them apart: they know how old the episode is."""
+    subject = case.subject()
+    model = subject.model()
+    assert model.reach is not None
+    missed = torch.tensor([0, subject.segment, 3 * subject.segment])
+    length = 3 * subject.segment + 2 * model.reach
+    x = subject.tokens(1, length)
+    reset = torch.zeros(3, length, dtype=torch.bool)
+    reset[1, -2] = True
+    with torch.no_grad():
+        whole, _ = run(model, x.expand(3, -1, -1), model.initial_state(3), reset)
+        for row, late in enumerate(missed.tolist()):
+            for cuts in ([], range(1, length - late)):
+                state = model.later_state(missed[row : row + 1])
+                rest, after = reset[row : row + 1, late:], x[:, late:]
+                found, _ = run(model, after, state, rest, cuts=cuts)
+                expect_same(
+                    found[:, model.reach :], whole[row : row + 1, late + model.reach :], "the end"
+                )
+        # Rows of unequal age side by side.
+        together, _ = run(model, x[:, -model.reach :].expand(3, -1, -1), model.later_state(missed))
+        for row in range(3):
+            alone = model.later_state(missed[row : row + 1])
+            found, _ = run(model, x[:, -model.reach :], alone)
+            expect_same(found, together[row : row + 1], "a row among others")
 
 
 @pytest.mark.no_cover

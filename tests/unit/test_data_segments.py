@@ -128,7 +128,7 @@ def test_the_curriculum_draws_short_episodes_whole(
     assert drawn == set(range(len(lengths)))
 
 
-def test_episodes_and_starts_are_drawn_uniformly() -> None:
+def test_episodes_are_drawn_uniformly_and_so_are_windows_that_touch_them() -> None:
     pack, _ = make([1, 2, 5])
     sampler = SegmentSampler(
         pack, context_length=2, num_segments=1, batch_size=6000, seed=0, start="random"
@@ -136,7 +136,10 @@ def test_episodes_and_starts_are_drawn_uniformly() -> None:
     batch = sampler.sample()
     episodes_B, starts_B = batch.observations_BTO[:, 0].astype(int).T
     np.testing.assert_allclose(np.bincount(episodes_B) / 6000, 1 / 3, atol=0.03)
-    np.testing.assert_allclose(np.bincount(starts_B[episodes_B == 2]) / 2000, 0.2, atol=0.03)
+    # Of the six places where two steps touch five, two begin with the episode.
+    shares = np.bincount(starts_B[episodes_B == 2]) / 2000
+    np.testing.assert_allclose(shares, np.array([2, 1, 1, 1, 1]) / 6, atol=0.03)
+    np.testing.assert_array_equal(batch.offsets_B, starts_B)
 
 
 def test_the_last_segment_may_be_partial() -> None:

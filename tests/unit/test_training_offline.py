@@ -73,7 +73,7 @@ def test_parts_add_up_to_the_gradient_of_the_whole(name: str, tmp_path: Path) ->
     # By hand: one graph over all segments, the memory detached between them, one backward pass.
     made = trainer(config, tmp_path / "whole")
     made.logger.close()
-    batch = offline._to_tensors(made.sampler.sample(), torch.device("cpu"))
+    batch, _ = made._begin(made.sampler.sample())
     policy = made.policy.train()
     memory = policy.model.initial_state(16)
     total = torch.zeros(())

@@ -29,6 +29,8 @@ class SegmentBatch:
     """Shape [B, T]; after the end zeros."""
     mask_BT: npt.NDArray[np.bool_]
     """Shape [B, T]: True where there is a step."""
+    offsets_B: npt.NDArray[np.int64]
+    """Steps of the episode before the window."""
 
 
 class SegmentSampler:
@@ -43,8 +45,10 @@ class SegmentSampler:
         num_segments: Segments per window, at most.
         batch_size: Rows per batch.
         seed: Of the draws.
-        start: Where windows begin: `episode`, at the episode's first step; `random`, at any of
-            its steps with equal chance.
+        start: Where windows begin: `episode`, at the episode's first step; `random`, anywhere, as
+            if a window were put down at any place that touches the episode, and then pushed to its
+            start if it begins before. So all steps are trained on about equally often, the first
+            ones, where acting begins, a little more.
 
     Raises:
         ConfigError: If a number is not positive or the context is longer than every episode.
@@ -114,11 +118,11 @@ class SegmentSampler:
         """Draws the next batch."""
         episodes_B = self._eligible[self._rng.integers(len(self._eligible), size=self.batch_size)]
         lengths_B = self._lengths[episodes_B]
+        window = self.context_length * self.num_segments
         if self.start == "random":
-            offsets_B = self._rng.integers(lengths_B)
+            offsets_B = np.maximum(0, self._rng.integers(1 - window, lengths_B))
         else:
             offsets_B = np.zeros_like(lengths_B)
-        window = self.context_length * self.num_segments
         real_B = np.minimum(lengths_B - offsets_B, window)
         segments = -(-int(real_B.max()) // self.context_length)
         steps_T = np.arange(segments * self.context_length)
@@ -136,6 +140,7 @@ class SegmentSampler:
             actions_BT=actions_BT,
             returns_to_go_BT=returns_to_go_BT,
             mask_BT=mask_BT,
+            offsets_B=offsets_B,
         )
 
     def state_dict(self) -> dict[str, Any]:

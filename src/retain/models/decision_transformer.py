@@ -11,7 +11,7 @@ Axes: B batch, L tokens, W window tokens, D width.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, cast, get_args
 
 import torch
@@ -60,7 +60,9 @@ class WindowState(MemoryState):
     values_BWD: Tensor = cache()
     """Values of a single layer, likewise."""
     clock_B: Tensor = clock()
-    """Tokens since the episode began."""
+    """Tokens that have been read of the episode."""
+    missed_B: Tensor = clock()
+    """Tokens of the episode before those, which have not been read."""
 
 
 class _Window:
@@ -69,12 +71,13 @@ class _Window:
     def __init__(self, state: WindowState):
         self.tokens, self.keys, self.values = state.window_BWD, state.keys_BWD, state.values_BWD
 
-    def state(self, clock_B: Tensor, reach: int) -> WindowState:
+    def state(self, clock_B: Tensor, missed_B: Tensor, reach: int) -> WindowState:
         return WindowState(
             window_BWD=self.tokens[:, -reach:],
             keys_BWD=self.keys[:, -reach:],
             values_BWD=self.values[:, -reach:],
             clock_B=clock_B,
+            missed_B=missed_B,
         )
 
 
@@ -132,12 +135,18 @@ class DecisionTransformer(SequenceModel):
         """See `SequenceModel.initial_state`: an empty window."""
         weight, single = self.timestep.weight, self._single
         kept = weight.new_zeros(batch_size, self.reach, self.config.width)
+        none = torch.zeros(batch_size, dtype=torch.long, device=weight.device)
         return WindowState(
             window_BWD=kept[:, :0] if single else kept,
             keys_BWD=kept if single else kept[:, :0],
             values_BWD=kept if single else kept[:, :0],
-            clock_B=torch.zeros(batch_size, dtype=torch.long, device=weight.device),
+            clock_B=none,
+            missed_B=none.clone(),
         )
+
+    def later_state(self, read_before_B: Tensor) -> WindowState:
+        """See `SequenceModel.later_state`: an empty window, at a later time step."""
+        return replace(self.initial_state(len(read_before_B)), missed_B=read_before_B.clone())
 
     def forward(
         self,
@@ -150,16 +159,17 @@ class DecisionTransformer(SequenceModel):
     ) -> tuple[Tensor, WindowState]:
         """See `SequenceModel.forward`."""
         length = x_BLD.shape[1]
-        window, clocks = _Window(state), state.clock_B
+        window, clocks, missed = _Window(state), state.clock_B, state.missed_B
         resets = [] if reset_BL is None else reset_BL.any(0).nonzero().flatten().tolist()
         outputs, at = [], 0
         while at < length:
             if reset_BL is not None and at in resets:
                 clocks = clocks.masked_fill(reset_BL[:, at], 0)
+                missed = missed.masked_fill(reset_BL[:, at], 0)
             stop = min(
                 [at + self._room(clocks, length - at), *(c for c in resets if c > at)],
             )
-            new = self._embed(x_BLD[:, at:stop], clocks)
+            new = self._embed(x_BLD[:, at:stop], clocks + missed)
             self._extend(window, new)
             if read_L is None or any(read_L[at:stop]):
                 outputs.append(self._read(window, new, clocks))
@@ -168,7 +178,7 @@ class DecisionTransformer(SequenceModel):
             clocks = clocks + (stop - at)
             at = stop
         y_BLD = torch.cat(outputs, dim=1) if len(outputs) != 1 else outputs[0]
-        return y_BLD, window.state(clocks, self.reach)
+        return y_BLD, window.state(clocks, missed, self.reach)
 
     def _room(self, clock_B: Tensor, length: int) -> int:
         """How many tokens can be read before the window of some row starts to slide."""
@@ -178,8 +188,8 @@ class DecisionTransformer(SequenceModel):
         room = (self.reach - c if c < self.reach else step - c % step for c in clocks)
         return min(length, *room)
 
-    def _embed(self, x_BLD: Tensor, clock_B: Tensor) -> Tensor:
-        token = clock_B[:, None] + torch.arange(x_BLD.shape[1], device=x_BLD.device)
+    def _embed(self, x_BLD: Tensor, age_B: Tensor) -> Tensor:
+        token = age_B[:, None] + torch.arange(x_BLD.shape[1], device=x_BLD.device)
         step = (token // self.tokens_per_step).clamp(max=self.config.max_timestep - 1)
         return self.dropout(self.norm_input(x_BLD + self.timestep(step)))
 

@@ -272,6 +272,10 @@ class WindowModel(WindowMemory):
         """See `SequenceModel.initial_state`: an empty window."""
         return self.empty(batch_size, WindowState)
 
+    def later_state(self, read_before_B: Tensor) -> WindowState:
+        """See `SequenceModel.later_state`: an empty window, later in the episode."""
+        return replace(self.initial_state(len(read_before_B)), clock_B=read_before_B.clone())
+
     @abstractmethod
     def read(self, x_BLD: Tensor, window: Window) -> Tensor:
         """Reads the tokens of a call and returns the outputs, [B, L, D]."""

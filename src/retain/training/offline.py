@@ -227,13 +227,13 @@ class _Trainer:
 
     def _one_batch(self) -> dict[str, float]:
         """Trains on one batch; returns the metrics of its last update."""
-        batch = _to_tensors(self.sampler.sample(), self.fabric.device)
+        batch, memory = self._begin(self.sampler.sample())
         segment = self.sampler.context_length
         num_segments = batch["mask"].shape[1] // segment
         run_length = self.settings.bptt_segments or num_segments
         starts = range(0, num_segments, run_length)
         whole = count_real(batch["mask"], segment)
-        carrier = _Carrier(self.policy.model.initial_state(batch["mask"].shape[0]))
+        carrier = _Carrier(memory)
         memory_cost = memory_cost_weight(self.settings, self.progress.update, self._grown_at())
         sums: dict[str, float] = {}
         for start in starts:
@@ -267,6 +267,23 @@ class _Trainer:
             if (own_update and numbers["num_steps"] > 0) or (not own_update and last):
                 sums |= self._update()
         return sums
+
+    def _begin(self, drawn: SegmentBatch) -> tuple[dict[str, Tensor], MemoryState]:
+        """Returns a batch as tensors, and the memory before it."""
+        arrays = {
+            "observation": drawn.observations_BTO,
+            "action": drawn.actions_BT,
+            "return_to_go": drawn.returns_to_go_BT,
+            "mask": drawn.mask_BT,
+        }
+        # The longest first, so that segments need only be read in the rows that reach them.
+        order = np.argsort(-drawn.mask_BT.sum(axis=1), kind="stable")
+        device = self.fabric.device
+        batch = {name: torch.from_numpy(array[order]).to(device) for name, array in arrays.items()}
+        model, offsets_B = self.policy.model, torch.from_numpy(drawn.offsets_B[order]).to(device)
+        if not offsets_B.any():
+            return batch, model.initial_state(len(order))
+        return batch, model.later_state(offsets_B * self.policy.tokens.tokens_per_step)
 
     def _update(self) -> dict[str, float]:
         settings = self.settings
@@ -410,15 +427,3 @@ class _Trainer:
                 f"{checkpoint / checkpoints.TRAINING} does not fit the run ({error!r}); "
                 "it can be evaluated but not resumed"
             ) from None
-
-
-def _to_tensors(batch: SegmentBatch, device: torch.device) -> dict[str, Tensor]:
-    arrays = {
-        "observation": batch.observations_BTO,
-        "action": batch.actions_BT,
-        "return_to_go": batch.returns_to_go_BT,
-        "mask": batch.mask_BT,
-    }
-    # The longest first, so that segments need only be read in the rows that reach them.
-    order = np.argsort(-batch.mask_BT.sum(axis=1), kind="stable")
-    return {name: torch.from_numpy(array[order]).to(device) for name, array in arrays.items()}

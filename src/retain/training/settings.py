@@ -26,7 +26,8 @@ class DataConfig:
     """Segments of a training sequence, N; the model's context length K is a segment's."""
 
     start: Literal["episode", "random"] = "episode"
-    """Where training sequences begin: with the episode, or anywhere in it."""
+    """Where training sequences begin: with the episode, or anywhere in it, so that all of its steps
+    are trained on about equally often."""
 
 
 @dataclass(frozen=True, kw_only=True)
