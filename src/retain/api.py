@@ -110,6 +110,7 @@ def resume(
         RunError: If the run cannot be gone on with.
     """
     run = _as_run(run)
+    run.results()  # a damaged file is found before anything is trained
     if until is not None:
         run.prolong(until)
     config = run.config
@@ -130,7 +131,7 @@ def _finish(
 def evaluate(
     run: Run | str | Path,
     *,
-    values: Sequence[Scalar] | None = None,
+    values: Sequence[Scalar] | Scalar | None = None,
     parameter: str | None = None,
     episodes: int | None = None,
     seed: int | None = None,
@@ -143,13 +144,13 @@ def evaluate(
     target_return: float | None = None,
     report: Callable[[Scalar | None, int, int], None] | None = None,
 ) -> list[dict[str, Any]]:
-    """Evaluates a run by really acting, and adds the records to its ``results.json``.
+    """Evaluates a run by really acting, and adds the records to its ``results.json``, each at once.
 
     What is not given is taken from the run's configuration.
 
     Args:
         run: The run, or its folder.
-        values: Values of the parameter, one evaluation each.
+        values: Values of the parameter, or one, an evaluation each.
         parameter: The option of the environment that takes them.
         episodes: Episodes for each value.
         seed: Seed of the first episode; the others count up from it.
@@ -170,6 +171,7 @@ def evaluate(
         The records; see `retain.report.results` for their fields.
     """
     run = _as_run(run)
+    run.results()  # a damaged file is found before anything is played
     settings = run.config.evaluation
     where = run.config.acts_in if environment is None else _as_environment(environment)
     parameter = parameter or settings.parameter
@@ -177,6 +179,8 @@ def evaluate(
     step = checkpoints.step_of(checkpoints.find(run.folder, checkpoint))
     if values is None:
         values = settings.values
+    elif isinstance(values, Scalar):
+        values = (values,)
     if values and parameter is None:
         raise ConfigError("values were given, but no parameter of the environment to set to them")
     records = []
@@ -193,7 +197,7 @@ def evaluate(
             report=None if report is None else partial(report, value),
         )
         records.append({**record, "step": step, **_unlike(run, policy)})
-    run.record(records)
+        run.record(records[-1:])
     return records
 
 

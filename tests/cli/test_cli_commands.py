@@ -9,6 +9,7 @@ import re
 import runpy
 import shutil
 import sys
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -305,6 +306,22 @@ def test_plot_draws_online_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         rows = Path("curves.csv").read_text().splitlines()
         assert rows[0] == "x,group,mean,low,high,runs"
         assert {row.split(",")[1] for row in rows[1:]} == names
+    # Runs that share a seed differ in something else, and are not to be averaged.
+    both = ["curves", "lstm-*-0", "lstm-5-1", "--key", "eval/return", "--out", "curves.csv"]
+    assert main(["plot", *both]) == 0
+    rows = Path("curves.csv").read_text().splitlines()
+    names = {f"online/lstm ({run})" for run in ("lstm-5-0", "lstm-9-0", "lstm-5-1")}
+    assert {row.split(",")[1] for row in rows[1:]} == names
+    assert {row.split(",")[-1] for row in rows[1:]} == {"1"}
+
+
+def test_plot_does_not_mix_updates_and_steps_of_the_environment(
+    run: Path, refused: Callable[..., str]
+) -> None:
+    write_run(Path("online"), online_result("lstm", 0, 0.5), online_metrics([0.0, 0.2]))
+    curves = ["plot", "curves", run, "online", "--key", "train/loss"]
+    assert "of some runs are updates and those of others are steps" in refused(*curves)
+    assert main([str(word) for word in [*curves, "--x", "updates"]]) == 0
 
 
 def test_plot_prints_and_writes_tables(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -312,6 +329,10 @@ def test_plot_prints_and_writes_tables(run: Path, capsys: pytest.CaptureFixture[
     assert "| tmaze/rate |" in capsys.readouterr().out
     assert main(["plot", "csv", str(run / "results.json"), "--out", "table.csv"]) == 0
     assert Path("table.csv").read_text().startswith("label,environment,parameter,value")
+    capsys.readouterr()
+    assert main(["plot", "csv", str(run / "results.json")]) == 0
+    printed = capsys.readouterr().out
+    assert printed.rstrip("\n") + "\n" == printed
 
 
 def test_list(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -442,7 +442,9 @@ def test_evaluations_that_cannot_be(run: Path, refused: Refused) -> None:
     (run / "results.json").write_text('{"format": 1}')
     assert "results.json: run is missing" in refused("evaluate", run, "--corridor-lengths", "3")
     (run / "results.json").write_text("{")
-    assert "results.json is not whole JSON" in refused("evaluate", run, "--corridor-lengths", "3")
+    # Before anything is played or trained.
+    assert "move it away" in refused("evaluate", run, "--corridor-lengths", "3", "900000000")
+    assert "results.json is not whole JSON" in refused("resume", run, "--until", "900000000")
     assert "results.json is not whole JSON" in refused("info", run)
 
 
@@ -456,6 +458,8 @@ def test_plots_that_cannot_be(run: Path, refused: Refused) -> None:
     assert "--parameter corridor_length" in refused("plot", "final", run)
     assert "does not say the option 'x'" in refused("plot", "final", run, "--parameter", "x")
     assert "does not say 'episodes'" in refused("plot", "curves", run, "--x", "episodes")
+    assert "from 0 to 1, not 7" in refused("plot", "success", run, "--chance", "7")
+    assert "--chance must be a number" in refused("plot", "bars", run, "--chance", "nan")
     assert "smooth must be at least 1" in refused("plot", "curves", run, "--smooth", "0")
     assert "cannot be written as 'a.csv'" in refused("plot", "bars", run, "--out", "a.csv")
     assert "cannot be written as 'a.txt'" in refused("plot", "success", run, "--out", "a.txt")

@@ -89,6 +89,18 @@ def test_evaluations_are_added_to_the_results(run: Run) -> None:
     record = retain.evaluate(run, values=["random"], parameter="hint_time")[0]
     assert record["kwargs"]["hint_time"] == "random"
     assert retain.evaluate(run, values=[])[0]["parameter"] is None
+    assert [record["value"] for record in retain.evaluate(run, values=3, episodes=2)] == [3]
+
+
+def test_what_was_played_is_kept_though_the_rest_is_not(run: Run) -> None:
+    def stop(value: Any, ended: int, steps: int) -> None:
+        if value == 8:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        retain.evaluate(run, values=[7, 8], episodes=2, seed=77, report=stop)
+    kept = [r["value"] for r in run.results()["evaluations"] if r["seeds"] == [77, 78]]
+    assert kept == [7]
 
 
 def test_best_actions_of_a_policy_that_samples(tmp_path: Path, run: Run) -> None:

@@ -58,12 +58,15 @@ def test_what_was_learned_is_saved(
     assert_same_runs(tmp_path / "stopped", whole.folder)
 
 
-def test_the_second_stops_at_once() -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_second_stops_at_once(number: signal.Signals) -> None:
+    before = signal.getsignal(signal.SIGTERM)
     with Interrupts() as interrupts:
-        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(number)
         assert interrupts.asked
         with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(number)
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_somebody_elses_handler_is_left_alone() -> None:

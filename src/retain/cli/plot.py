@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -104,7 +105,7 @@ def run(arguments: list[str]) -> None:
     if options.kind in ("table", "csv"):
         text = _table(options)
         if options.out is None:
-            print(text)
+            print(text.removesuffix("\n"))
             return
         write_whole(options.out, text + "\n")
         if not str(options.out).startswith("/dev/"):  # the line would go among the text
@@ -115,6 +116,11 @@ def run(arguments: list[str]) -> None:
 
 def draw(options: Options) -> Path:
     """Draws one figure and returns its file."""
+    if options.chance is not None and not math.isfinite(options.chance):
+        raise ConfigError(f"--chance must be a number, not {options.chance}")
+    success = options.kind == "success" and options.metric in (None, "success")
+    if success and not 0 <= (options.chance or 0) <= 1:
+        raise ConfigError(f"--chance is a success, from 0 to 1, not {options.chance}")
     from retain.report import plots
     from retain.report.results import load_results
 
@@ -192,11 +198,14 @@ def _left_out(folder: Path) -> None:
 def _groups(
     files: tuple[str, ...], group: Literal["recipe", "model"]
 ) -> dict[str, list[str | Path]]:
-    """Runs, or their results files, by the recipe that they began as, or by their model."""
+    """Runs, or their results files, by the recipe that they began as, or by their model.
+
+    Where two of a group share a seed, they must differ in something else, and each stands alone.
+    """
     from retain.core.config import load_json
     from retain.report.metrics import has_metrics
 
-    groups: dict[str, list[str | Path]] = {}
+    groups: dict[str, dict[Path, tuple[Path, Any]]] = {}
     for text in files:
         folder = Path(text)
         # pathlib matches only relative patterns
@@ -218,5 +227,15 @@ def _groups(
             model = config.get("model")  # of a results file without a configuration, its name
             model = model.get("name") if isinstance(model, dict) else model
             name = config.get("recipe") if group == "recipe" else model
-            groups.setdefault(str(name or path.name), []).append(path)
-    return groups
+            seed = config.get("seed", whole.get("seed"))
+            members = groups.setdefault(str(name or path.name), {})
+            members.setdefault(path.resolve(), (path, seed))  # a run that is named twice is one
+    told: dict[str, list[str | Path]] = {}
+    for title, members in groups.items():
+        seeds = [seed for _, seed in members.values() if seed is not None]
+        alone = len(set(seeds)) < len(seeds)
+        names = [path.name for path, _ in members.values()]
+        for path, _ in members.values():
+            own = path.name if names.count(path.name) == 1 else path
+            told.setdefault(f"{title} ({own})" if alone else title, []).append(path)
+    return told

@@ -384,7 +384,8 @@ def load_json(path: str | Path) -> Any:
         line = getattr(error, "lineno", None)
         place = f" (line {line})" if line else ""
         raise RunError(
-            f"{path} is not whole JSON{place}: it is half-written, damaged, or another kind of file"
+            f"{path} is not whole JSON{place}: it is half-written, damaged, or another kind of "
+            "file; mend it, or move it away"
         ) from error
 
 

@@ -145,6 +145,15 @@ def series(
     return places, np.asarray([values[place] for place in places])
 
 
+def counts_of_steps(path: str | Path) -> Axis:
+    """What the step of a run's metrics counts: updates, or environment steps if it acts to learn.
+
+    Args:
+        path: The file, or the run folder.
+    """
+    return "env_steps" if any("env_steps" in record for record in load_metrics(path)) else "updates"
+
+
 def rolling_mean(values_N: NDArray[np.float64], window: int) -> NDArray[np.float64]:
     """Returns the mean of each value and those before it, `window` at most."""
     total_N = np.concatenate([[0.0], np.cumsum(values_N)])

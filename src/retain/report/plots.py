@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _AXES = {
-    "step": "Step",
     "updates": "Updates",
     "env_steps": "Environment steps",
     "episodes": "Episodes",
@@ -135,9 +134,19 @@ def learning_curves(
     Raises:
         RunError: If a file is missing or damaged or lacks the metric, or the plot cannot be
             written.
-        ConfigError: If no file is given, or `smooth` is below 1.
+        ConfigError: If no file is given, `smooth` is below 1, or the steps of some runs are updates
+            and those of others steps of the environment.
     """
     groups = dict(files) if isinstance(files, Mapping) else {"": list(files)}
+    counted: metrics.Axis = x
+    if x == "step":
+        kinds = {metrics.counts_of_steps(path) for paths in groups.values() for path in paths}
+        if len(kinds) > 1:
+            raise ConfigError(
+                "the steps of some runs are updates and those of others are steps of the "
+                "environment; choose what all have: --x updates"
+            )
+        counted = kinds.pop() if kinds else x
     curves = {
         name: metrics.curve(paths, key, x=x, smooth=smooth, hold=hold, band=band)
         for name, paths in groups.items()
@@ -181,7 +190,7 @@ def learning_curves(
         millions = max(curve.x_S[-1] for curve in curves.values()) >= 1e6
         unit_of_x = 1e6 if millions else 1.0
         axes.xaxis.set_major_formatter(lambda place, _: number(place / unit_of_x))
-        axes.set_xlabel(_AXES[x] + (" (millions)" if millions else ""))
+        axes.set_xlabel(_AXES[counted] + (" (millions)" if millions else ""))
         axes.set_ylabel(words(key))
         if title:
             axes.set_title(title, pad=10)

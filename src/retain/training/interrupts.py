@@ -1,4 +1,4 @@
-"""Ctrl-C while training: what was begun is ended and saved first."""
+"""Ctrl-C, or a request to end, while training: what was begun is ended and saved first."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ from typing import Any, Self
 class Interrupts:
     """Turns the first Ctrl-C into a wish to stop, which the training loop looks at when it can.
 
-    The second one stops at once. Where Ctrl-C has a handler of somebody else, or training runs in a
-    thread, which cannot have one, nothing is changed.
+    The second one stops at once. So it is with SIGTERM, which the schedulers of clusters send. A
+    signal that has a handler of somebody else keeps it; and nothing is changed where training runs
+    in a thread, which cannot have one.
     """
 
     def __init__(self) -> None:
         self.asked = False
         """Whether to save and stop."""
-        self._before: Any = None
+        self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
-        if (
-            threading.current_thread() is threading.main_thread()
-            and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-        ):
-            self._before = signal.signal(signal.SIGINT, self._ask)
+        if threading.current_thread() is threading.main_thread():
+            usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+            for number, handler in usual.items():
+                if signal.getsignal(number) is handler:
+                    self._before[number] = signal.signal(number, self._ask)
         return self
 
     def __exit__(
@@ -35,8 +36,8 @@ class Interrupts:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         if self.asked:

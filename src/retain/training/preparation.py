@@ -16,6 +16,7 @@ from retain.core.errors import ConfigError
 from retain.data.pack import Pack, open_pack
 from retain.data.segments import SegmentSampler
 from retain.envs import make, make_vec
+from retain.envs.conduct import check_conduct
 from retain.evaluation import EnvironmentConfig, check_spaces
 from retain.rollout import check_goes_back
 from retain.training import checkpoints, online, parallel
@@ -98,6 +99,7 @@ def _check_made(policy: Policy, environment: str, kwargs: dict[str, Any], where:
     env = make(environment, **kwargs)
     try:
         check_spaces(policy, env.observation_space, env.action_space)
+        check_conduct(env, environment)
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from None
     finally:
