@@ -1,6 +1,7 @@
 """Recall after a million steps: which memory holds one hint, and what does it take?
 
     python benchmarks/retention.py            # the main rows: K = 10 and 30, then 3 and 50
+    python benchmarks/retention.py --kinds    # the same for the other kinds of valve
     python benchmarks/retention.py --ablations
 
 T-Maze, trained on three segments of K steps, walked in distribution (3 K, 100 episodes) and on to
@@ -33,6 +34,12 @@ MODELS: tuple[Row, ...] = (
     ("GRU", "gru", "tmaze/gru", ()),
 )
 PLAIN = "tmaze/rate-plain"
+#: The kinds of valve that the paper compares its own with.
+KINDS: tuple[Row, ...] = (
+    ("RATE, the paper's kind `gate`", "gate", PLAIN, ("--model.valve.kind", "gate")),
+    ("RATE, the paper's kind `gru`", "gru", PLAIN, ("--model.valve.kind", "gru")),
+    ("RATE, no valve", "none", PLAIN, ("--model.valve.kind", "none")),
+)
 OLD = ("--num-segments", "12", "--train.bptt-segments", "3")
 
 ROWS: tuple[Row, ...] = (
@@ -75,9 +82,7 @@ ROWS: tuple[Row, ...] = (
     ),
     ("the paper's valve", *MODELS[1][1:]),
     ("the paper's valve, old memories", "plain-old", PLAIN, OLD),
-    ("the paper's kind `gate`", "gate", PLAIN, ("--model.valve.kind", "gate")),
-    ("the paper's kind `gru`", "gru", PLAIN, ("--model.valve.kind", "gru")),
-    ("no valve", "none", PLAIN, ("--model.valve.kind", "none")),
+    *((row[0].removeprefix("RATE, "), *row[1:]) for row in KINDS),
 )
 
 
@@ -98,11 +103,13 @@ def experiment(
 
 if __name__ == "__main__":
     parser = job_parser(__doc__)
-    parser.add_argument("--ablations", action="store_true", help="the ablations, at K = 10")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--ablations", action="store_true", help="the ablations, at K = 10")
+    which.add_argument("--kinds", action="store_true", help="the paper's other kinds of valve")
     parser.add_argument("--models", nargs="+", help="keys of the rows to make; all by default")
     parser.add_argument("--lengths", nargs="+", type=int, default=LENGTHS, help="K")
     options = parser.parse_args()
-    chosen = ROWS if options.ablations else MODELS
+    chosen = ROWS if options.ablations else KINDS if options.kinds else MODELS
     rows = [row for row in chosen if options.models is None or row[1] in options.models]
     if options.ablations:
         known = {row[1:] for row in MODELS}

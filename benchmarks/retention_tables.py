@@ -109,7 +109,7 @@ def retention_table(figures: Path) -> str:
             drawn, figures / "retention.png", chance=0.5, title="Trained on corridors of 30 steps"
         )
     for length in sorted(retention.LENGTHS):
-        for label, *_ in retention.MODELS:
+        for label, *_ in (*retention.MODELS, *retention.KINDS):
             group = groups.get(f"{label}, K = {length}")
             if group:
                 values = (3 * length, *(value for value, _ in retention.WALKS))
