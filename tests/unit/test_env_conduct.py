@@ -27,7 +27,7 @@ THEN: dict[str, Any] = {
 }
 
 
-class Odd(gym.Env[Any, Any]):
+class Careless(gym.Env[Any, Any]):
     """Gives what it should not."""
 
     observation_space = gym.spaces.Box(-1, 1, (3,), np.float32)
@@ -43,14 +43,14 @@ class Odd(gym.Env[Any, Any]):
         return copy.deepcopy(THEN[self.what])
 
 
-gym.register("tests/Odd-v0", entry_point=Odd)
+gym.register("tests/Careless-v0", entry_point=Careless)
 
 
 @pytest.mark.parametrize(
     ("what", "message"),
     [
-        ("alone", r"Odd-v0: reset\(\) must give an observation and a dict .* not a ndarray"),
-        ("shape", r"Odd-v0: reset\(\) gave an observation of shape \(4,\), .* says \(3,\)"),
+        ("alone", r"Careless-v0: reset\(\) must give an observation and a dict .* not a ndarray"),
+        ("shape", r"Careless-v0: reset\(\) gave an observation of shape \(4,\), .* says \(3,\)"),
         ("none", r"reset\(\) gave an observation of shape \(\), but its space says \(3,\)"),
         ("four", r"step\(\) must give .*, not 4 values: ndarray, float, bool, dict"),
         ("nothing", r"step\(\) must give .*, not a NoneType"),
@@ -62,7 +62,7 @@ gym.register("tests/Odd-v0", entry_point=Odd)
 def test_what_breaks_the_contract_is_told_in_one_line(
     what: str, message: str, tmp_path: Path
 ) -> None:
-    config = tiny_online("dqn", "lstm", "tests/Odd-v0", {"what": what})
+    config = tiny_online("dqn", "lstm", "tests/Careless-v0", {"what": what})
     with pytest.raises(ConfigError, match=message) as refused:
         api.train(config, runs=tmp_path)
     assert "\n" not in str(refused.value)
@@ -70,5 +70,5 @@ def test_what_breaks_the_contract_is_told_in_one_line(
 
 
 def test_numbers_of_numpy_are_rewards(tmp_path: Path) -> None:
-    config = tiny_online("dqn", "lstm", "tests/Odd-v0", {"what": "fine"})
+    config = tiny_online("dqn", "lstm", "tests/Careless-v0", {"what": "fine"})
     assert api.train(config, runs=tmp_path).results()["training"]["episodes"]

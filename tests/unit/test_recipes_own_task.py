@@ -67,8 +67,18 @@ def test_there_is_one_for_each_agent_that_acts() -> None:
 
 
 @pytest.mark.no_cover
-@pytest.mark.parametrize("model", OWN_MODELS)
-@pytest.mark.parametrize("name", ONLINE)
+@pytest.mark.parametrize(
+    ("name", "model"),  # all pairs learn from given experience in test_agents_online.py
+    [
+        *(("gymnasium/dqn", model) for model in OWN_MODELS),
+        *(
+            (name, model)
+            for name in ONLINE
+            if name != "gymnasium/dqn"
+            for model in ("lstm", "rate")
+        ),
+    ],
+)
 def test_every_model_and_agent_learns_in_an_environment(
     name: str, model: str, tmp_path: Path
 ) -> None:
