@@ -26,8 +26,8 @@ demo: $(VENV)/.installed  ## install, then train, evaluate and plot on T-Maze (a
 	$(BIN)/retain demo
 
 test: $(VENV)/.installed-dev  ## run the tests; at least 90 % of the code must be covered
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --cov --cov-report=term-missing:skip-covered \
-		--cov-fail-under=90
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder \
+		--cov --cov-report=term-missing:skip-covered --cov-fail-under=90
 
 check: $(VENV)/.installed-dev  ## lint, format, types, and which room imports which
 	$(BIN)/ruff check .
