@@ -157,10 +157,7 @@ def play(
         if report is not None:
             report(int((~game.running_B).sum()), longest)
         elif before < LONG <= longest:
-            note(
-                f"episodes of an evaluation have gone on for {LONG:,} steps; if they need not end "
-                "by themselves, have them cut: --option max_episode_steps=NUMBER"
-            )
+            note_long("episodes of an evaluation", LONG)
         before = longest
     return Episodes(game.return_B, game.length_B, game.success_B)
 
@@ -273,6 +270,14 @@ def check_finite(observation_B: Array, reward_B: Array, rows_B: Array) -> None:
                 f"the environment gave {what} that is not a finite number, which nothing can be "
                 "learned from; mend it, or wrap it"
             )
+
+
+def note_long(what: str, steps: int) -> None:
+    """Notes that episodes have gone on for many steps, which may be for ever."""
+    note(
+        f"{what} have gone on for {steps:,} steps; if they need not end by themselves, have them "
+        "cut: --option max_episode_steps=NUMBER"
+    )
 
 
 def judged(success_B: npt.NDArray[np.float64]) -> npt.NDArray[np.float64] | None:

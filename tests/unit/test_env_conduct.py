@@ -23,7 +23,6 @@ THEN: dict[str, Any] = {
     "rewards": (GOOD, np.ones(2), True, False, {}),
     "nothing": None,
     "fine": (GOOD, np.float32(1), True, False, {}),
-    "of one": (GOOD, np.ones(1), True, False, {}),
 }
 
 

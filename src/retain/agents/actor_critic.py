@@ -12,7 +12,13 @@ import gymnasium as gym
 import torch
 from torch import Tensor
 
-from retain.agents.online import Batch, MemoryNetwork, OnlineAgent, OnlineAgentConfig
+from retain.agents.online import (
+    Batch,
+    MemoryNetwork,
+    OnlineAgent,
+    OnlineAgentConfig,
+    full_precision,
+)
 from retain.core.errors import ConfigError
 from retain.memory import MemoryState, ModelConfig
 from retain.nn.heads import perceptron
@@ -89,10 +95,7 @@ class ActorCritic(OnlineAgent):
             Parameters of the policy [B, T, P], values [B, L], and the memory's own cost.
         """
         features_BLD, cost = self.network(batch, memory)
-        # In mixed precision the heads are not: an advantage is a small difference of values, and
-        # bfloat16 knows none between 100 and 100.5.
-        with torch.autocast(features_BLD.device.type, enabled=False):
-            features_BLD = features_BLD.to(next(self.critic.parameters()).dtype)
+        with full_precision(features_BLD, self.critic) as features_BLD:
             value_BL = self.critic(features_BLD).squeeze(-1)
             policy_BTP = self.scores(features_BLD[:, :-1])
         return policy_BTP, value_BL, cost

@@ -24,6 +24,7 @@ from retain.agents.online import (
     OnlineAgent,
     OnlineAgentConfig,
     follow,
+    full_precision,
     masked_mean,
 )
 from retain.agents.policy import AgentConfig
@@ -61,9 +62,8 @@ class _QNetwork(nn.Module):
 
     def forward(self, batch: Batch, state: MemoryState) -> tuple[Tensor, Tensor]:
         features, cost = self.memory(batch, state)
-        # In mixed precision the head is not: bfloat16 knows no value between 100 and 100.5.
-        with torch.autocast(features.device.type, enabled=False):
-            return self.head(features.to(next(self.head.parameters()).dtype)), cost
+        with full_precision(features, self.head) as features:
+            return self.head(features), cost
 
 
 @AGENTS.register("dqn")

@@ -25,6 +25,7 @@ from retain.agents.online import (
     OnlineAgent,
     OnlineAgentConfig,
     follow,
+    full_precision,
     masked_mean,
 )
 from retain.core.errors import ConfigError
@@ -113,10 +114,8 @@ class SoftActorCritic(OnlineAgent):
     def forward(self, batch: Batch, memory: MemoryState) -> tuple[Tensor, dict[str, Tensor]]:
         """The losses of critics and actor; see `OnlineAgent.forward`."""
         features_BLD, cost = self.network(batch, memory)
-        # In mixed precision the heads are not: bfloat16 knows no value between 100 and 100.5, and
-        # the density of an action near a bound is a small difference of large numbers.
-        with torch.autocast(features_BLD.device.type, enabled=False):
-            return self.losses(batch, features_BLD.to(self.log_temperature.dtype), cost)
+        with full_precision(features_BLD, self.actor) as features_BLD:
+            return self.losses(batch, features_BLD, cost)
 
     @abstractmethod
     def losses(

@@ -105,7 +105,7 @@ def run(arguments: list[str]) -> None:
     if options.kind in ("table", "csv"):
         text = _table(options)
         if options.out is None:
-            print(text.removesuffix("\n"))
+            print(text)
             return
         write_whole(options.out, text + "\n")
         if not str(options.out).startswith("/dev/"):  # the line would go among the text
@@ -187,7 +187,9 @@ def _table(options: Options) -> str:
     from retain.report.results import load_results
 
     results = load_results(list(options.files), _left_out)
-    return tables.markdown_table(results) if options.kind == "table" else tables.csv_table(results)
+    if options.kind == "table":
+        return tables.markdown_table(results)
+    return tables.csv_table(results).removesuffix("\n")
 
 
 def _left_out(folder: Path) -> None:
@@ -198,14 +200,12 @@ def _left_out(folder: Path) -> None:
 def _groups(
     files: tuple[str, ...], group: Literal["recipe", "model"]
 ) -> dict[str, list[str | Path]]:
-    """Runs, or their results files, by the recipe that they began as, or by their model.
-
-    Where two of a group share a seed, they must differ in something else, and each stands alone.
-    """
+    """Runs, or their results files, by the recipe that they began as, or by their model."""
     from retain.core.config import load_json
     from retain.report.metrics import has_metrics
+    from retain.report.results import told_apart
 
-    groups: dict[str, dict[Path, tuple[Path, Any]]] = {}
+    named: dict[Path, tuple[Path, str, Any]] = {}
     for text in files:
         folder = Path(text)
         # pathlib matches only relative patterns
@@ -228,14 +228,15 @@ def _groups(
             model = model.get("name") if isinstance(model, dict) else model
             name = config.get("recipe") if group == "recipe" else model
             seed = config.get("seed", whole.get("seed"))
-            members = groups.setdefault(str(name or path.name), {})
-            members.setdefault(path.resolve(), (path, seed))  # a run that is named twice is one
-    told: dict[str, list[str | Path]] = {}
-    for title, members in groups.items():
-        seeds = [seed for _, seed in members.values() if seed is not None]
-        alone = len(set(seeds)) < len(seeds)
-        names = [path.name for path, _ in members.values()]
-        for path, _ in members.values():
-            own = path.name if names.count(path.name) == 1 else path
-            told.setdefault(f"{title} ({own})" if alone else title, []).append(path)
-    return told
+            # A run that is named twice is one.
+            named.setdefault(path.resolve(), (path, str(name or path.name), seed))
+    members = list(named.values())
+    own = [(name, path.name) for path, name, _ in members]
+    runs = [
+        path.name if own.count((name, path.name)) == 1 else str(path) for path, name, _ in members
+    ]
+    groups: dict[str, list[str | Path]] = {}
+    titles = told_apart([name for _, name, _ in members], [seed for *_, seed in members], runs)
+    for (path, *_), title in zip(members, titles, strict=True):
+        groups.setdefault(title, []).append(path)
+    return groups

@@ -177,17 +177,33 @@ def _in_folder(path: Path) -> list[Path]:
 def labels(results: Sequence[Result]) -> list[str]:
     """Returns one label per result: its own, or its recipe.
 
-    Runs of one label must differ in the seed only. Where two of them share a seed, they must have
-    differed in something else, and then each run stands alone as `label (run)`.
+    See `told_apart`.
     """
-    first = [str(result.get("label") or result["recipe"]) for result in results]
-    seeds: dict[str, list[int]] = {}
-    for label, result in zip(first, results, strict=True):
-        seeds.setdefault(label, []).append(result["seed"])
-    shared = {label for label, given in seeds.items() if len(set(given)) < len(given)}
+    return told_apart(
+        [str(result.get("label") or result["recipe"]) for result in results],
+        [result["seed"] for result in results],
+        [result["run"] for result in results],
+    )
+
+
+def told_apart(names: Sequence[str], seeds: Sequence[Any], runs: Sequence[str]) -> list[str]:
+    """Returns names under which runs may be put together.
+
+    Runs of one name must differ in the seed only. Where two of them share a seed, they must have
+    differed in something else, and then each run stands alone as `name (run)`.
+
+    Args:
+        names: A name for each run.
+        seeds: Its seed; None if it is not known.
+        runs: What it is called itself.
+    """
+    known: dict[str, list[Any]] = {}
+    for name, seed in zip(names, seeds, strict=True):
+        if seed is not None:
+            known.setdefault(name, []).append(seed)
+    shared = {name for name, given in known.items() if len(set(given)) < len(given)}
     return [
-        f"{label} ({result['run']})" if label in shared else label
-        for label, result in zip(first, results, strict=True)
+        f"{name} ({run})" if name in shared else name for name, run in zip(names, runs, strict=True)
     ]
 
 

@@ -19,13 +19,12 @@ import torch
 from gymnasium.vector import VectorEnv
 
 from retain.agents.online import OnlineAgent
-from retain.core.errors import note
 from retain.core.seeding import generator
 from retain.data.replay import EpisodeBatch
 from retain.envs import make_vec
 from retain.evaluation import EnvironmentConfig
 from retain.memory import MemoryState
-from retain.rollout import Episodes, check_finite, read_success
+from retain.rollout import Episodes, check_finite, note_long, read_success
 
 Array = npt.NDArray[Any]
 #: Steps after which the user is told that episodes have not ended.
@@ -151,10 +150,7 @@ class _Round:
                 self._drop()
             steps["mask"].append(self.running.copy())
             if self.read == LONG:
-                note(
-                    f"episodes have gone on for {LONG:,} steps; if they need not end by "
-                    "themselves, have them cut: --option max_episode_steps=NUMBER"
-                )
+                note_long("episodes", LONG)
             with quietly():
                 terminated = self._step(donate)
             donate = True

@@ -280,10 +280,8 @@ class _Trainer:
         order = np.argsort(-drawn.mask_BT.sum(axis=1), kind="stable")
         device = self.fabric.device
         batch = {name: torch.from_numpy(array[order]).to(device) for name, array in arrays.items()}
-        model, offsets_B = self.policy.model, torch.from_numpy(drawn.offsets_B[order]).to(device)
-        if not offsets_B.any():
-            return batch, model.initial_state(len(order))
-        return batch, model.later_state(offsets_B * self.policy.tokens.tokens_per_step)
+        read_before_B = drawn.offsets_B[order] * self.policy.tokens.tokens_per_step
+        return batch, self.policy.model.later_state(torch.from_numpy(read_before_B).to(device))
 
     def _update(self) -> dict[str, float]:
         settings = self.settings

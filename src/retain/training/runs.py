@@ -194,7 +194,8 @@ class Run:
                 f"the run ends at {train.unit} {train.total:,}; it can be told to end later, "
                 f"not at {until:,}"
             )
-        checkpoint = checkpoints.latest(self.folder)
+        may_stop = getattr(train, "stop_at_return", None) is not None
+        checkpoint = checkpoints.latest(self.folder) if may_stop else None
         if checkpoint and checkpoints.load_training(checkpoint)["progress"].get("stopped"):
             raise ConfigError(
                 "the run ended at the return of train.stop_at_return, as it was told to; to go "
