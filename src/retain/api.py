@@ -19,7 +19,7 @@ from retain.evaluation import EnvironmentConfig, Scalar, evaluate_policy
 from retain.models import MODELS
 from retain.recipes import RECIPES, recipe
 from retain.rollout import Actor, check_finite
-from retain.training import checkpoints, offline, online, preparation
+from retain.training import checkpoints, locks, offline, online, preparation
 from retain.training.config import AnyRunConfig, OnlineRunConfig
 from retain.training.loggers import METRICS
 from retain.training.runs import Run, check_free, default_name
@@ -107,7 +107,7 @@ def resume(
 
     Raises:
         ConfigError: If `until` is not further than the run was told to go.
-        RunError: If the run cannot be gone on with.
+        RunError: If the run cannot be gone on with, or another process trains it.
     """
     run = _as_run(run)
     run.results()  # a damaged file is found before anything is trained
@@ -121,8 +121,12 @@ def resume(
 def _finish(
     run: Run, dataset: str | None, report: offline.Report | None, final_evaluation: bool
 ) -> Run:
-    training = online.train(run, report) if dataset is None else offline.train(run, dataset, report)
-    run.record([], training)
+    with locks.training(run.folder):
+        if dataset is None:
+            training = online.train(run, report)
+        else:
+            training = offline.train(run, dataset, report)
+        run.record([], training)
     if final_evaluation and run.config.environment is not None:
         evaluate(run)
     return run

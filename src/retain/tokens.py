@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from retain.core.errors import ConfigError
-from retain.nn.encoders import ImageEncoder, IndexEncoder, encode
+from retain.nn.boxes import BoxUnits
+from retain.nn.encoders import ImageEncoder, IndexEncoder, encode, encode_action
 
 
 class ReturnTokens(nn.Module):
@@ -31,7 +32,8 @@ class ReturnTokens(nn.Module):
         observation_space: Space of one observation.
         action_space: Space of one action.
         width: Width D of a token.
-        normalize: Standardise observations that are numbers.
+        normalize: Standardise observations that are numbers, and measure actions in units of their
+            box.
     """
 
     tokens_per_step = 3
@@ -49,7 +51,7 @@ class ReturnTokens(nn.Module):
         super().__init__()
         self.return_to_go = nn.Linear(1, width)
         self.observation = encode(observation_space, width, what="observation", normalize=normalize)
-        self.action = encode(action_space, width, what="action")
+        self.action = encode_action(action_space, width, normalize=normalize)
 
     def segments(
         self, return_to_go_BT: Tensor, observation_BT: Tensor, action_BT: Tensor
@@ -139,7 +141,8 @@ class StepTokens(nn.Module):
         action_space: Space of one action.
         width: Width D of a token; the observation gets what the other parts leave of it.
         config: The widths of the parts.
-        normalize: Standardise observations that are numbers.
+        normalize: Standardise observations that are numbers, and measure actions in units of their
+            box.
 
     Raises:
         ConfigError: If nothing is left for the observation, or a space is not supported.
@@ -177,6 +180,8 @@ class StepTokens(nn.Module):
                 layers += [nn.Linear(rest, rest), nn.ReLU()]
         self.observation = nn.Sequential(*layers)
         self.action_space = action_space
+        boxed = normalize and isinstance(action_space, gym.spaces.Box)
+        self.units = BoxUnits(action_space) if boxed else None
         self.action: nn.Linear | None = None
         self.reward: nn.Linear | None = None
         if config.action_width:
@@ -212,6 +217,8 @@ class StepTokens(nn.Module):
     def _numbers(self, action: Tensor) -> Tensor:
         if isinstance(self.action_space, gym.spaces.Discrete):
             return F.one_hot(action.long() - int(self.action_space.start), int(self.action_space.n))
+        if self.units is not None:
+            return self.units(action)
         axes = len(self.action_space.shape or ())
         return action.flatten(-axes) if axes else action.unsqueeze(-1)
 

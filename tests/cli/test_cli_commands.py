@@ -352,6 +352,35 @@ def test_list(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == ""
 
 
+def test_list_says_where_runs_stand_that_have_not_ended(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configs = {
+        "a-new": {"data": {}, "train": {"updates": 1000}},
+        "b-stopped": {"data": {}, "train": {"updates": 1000}},
+        "c-episodes": {"train": {"env_steps": None, "episodes": 9}},
+        "d-ended": {"train": {"env_steps": 5000}},
+        "e-odd": {"train": {"env_steps": 5000}},
+    }
+    for name, config in configs.items():
+        (tmp_path / name / "checkpoints").mkdir(parents=True)
+        text = json.dumps({"recipe": "r", "seed": 0, **config})
+        (tmp_path / name / "config.json").write_text(text)
+        if name != "a-new":
+            last = "step-backup" if name == "e-odd" else "step-000400"
+            (tmp_path / name / "checkpoints" / "last").symlink_to(last)
+    (tmp_path / "d-ended" / "results.json").write_text('{"training": {"updates": 5}}')
+    assert main(["list", "runs", "--runs", str(tmp_path)]) == 0
+    lines = [line.split(maxsplit=1)[1] for line in capsys.readouterr().out.splitlines()]
+    assert lines == [
+        "r seed 0, at update 0 of 1,000",
+        "r seed 0, at update 400 of 1,000",
+        "r seed 0, at step 400, not ended",
+        "r seed 0",
+        "damaged",
+    ]
+
+
 def test_info(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def info(*arguments: str) -> str:
         assert main(["info", *arguments]) == 0

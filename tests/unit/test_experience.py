@@ -184,6 +184,13 @@ def assert_episode(found: tuple[Any, ...], expected: dict[str, Any]) -> None:
     assert terminated == expected["terminated"]
 
 
+def sums_so_far(rewards: Any, discount: float) -> list[float]:
+    return [
+        sum(discount ** (step - earlier) * rewards[earlier] for earlier in range(step + 1))
+        for step in range(len(rewards))
+    ]
+
+
 @pytest.mark.parametrize("name", ENVIRONMENTS)
 @pytest.mark.parametrize("rows", [1, 9])
 def test_a_round_is_a_loop_over_single_environments(name: str, rows: int, collector: Any) -> None:
@@ -208,6 +215,8 @@ def test_a_round_is_a_loop_over_single_environments(name: str, rows: int, collec
         assert ended.length_B.tolist() == lengths
         returns = [float(episode["reward"].sum()) for episode in plain]
         np.testing.assert_allclose(ended.return_B, returns, rtol=1e-6)
+        so_far = [sums_so_far(episode["reward"], agent.config.discount) for episode in plain]
+        np.testing.assert_allclose(stretch.returns, np.concatenate(so_far), rtol=1e-6)
         if plain[0]["success"] is None:
             assert np.isnan(ended.success_B).all()
         else:
@@ -216,6 +225,17 @@ def test_a_round_is_a_loop_over_single_environments(name: str, rows: int, collec
     if rows > 1:
         assert {terminated for terminated, _ in ways} == {True, False}, "some end, some are cut"
         assert len({length for _, length in ways}) > 2
+
+
+def test_returns_go_on_from_one_stretch_to_the_next(collector: Any) -> None:
+    agent = agent_for(ENVIRONMENTS["odd"])
+    play = collector(agent, ENVIRONMENTS["odd"]).play
+    (whole,) = play(0, 5, epsilon=0.0)
+    parts = list(play(0, 5, epsilon=0.0, num_steps=2))
+    assert len(parts) > 2
+    np.testing.assert_allclose(
+        np.sort(np.concatenate([part.returns for part in parts])), np.sort(whole.returns)
+    )
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -187,7 +187,7 @@ def test_squashed_normal_is_the_tanh_of_a_normal() -> None:
     torch.testing.assert_close(log, rival.log_prob(units).sum(-1), rtol=1e-6, atol=1e-6)
     middle, unit = torch.tensor([2.5, -2.5]), torch.tensor([1.5, 0.5])
     action = middle + unit * units
-    found = distribution.in_units(action.float()).double()
+    found = distribution.units(action.float()).double()
     torch.testing.assert_close(found, units, atol=1e-5, rtol=0)
     torch.testing.assert_close(
         distribution.log_probability(parameters, action.float()), log, rtol=0, atol=1e-2
@@ -227,10 +227,10 @@ def test_what_is_squashed_to_a_bound_has_a_density_and_a_gradient(far: float) ->
 def test_actions_in_units_have_any_shape() -> None:
     distribution = SquashedNormal(spaces.Box(-1, 3, (2, 2), np.float32))
     action = 4 * torch.rand(5, 7, 2, 2) - 1
-    assert distribution.in_units(action).shape == (5, 7, 4)
-    torch.testing.assert_close(distribution._action(distribution.in_units(action)), action)
+    assert distribution.units(action).shape == (5, 7, 4)
+    torch.testing.assert_close(distribution._action(distribution.units(action)), action)
     alone = SquashedNormal(spaces.Box(np.float32(-1), np.float32(3), ()))
-    assert alone.in_units(torch.zeros(5)).shape == (5, 1)
+    assert alone.units(torch.zeros(5)).shape == (5, 1)
     assert alone.uniform(torch.zeros(5)).shape == (5,)
 
 

@@ -19,9 +19,11 @@ from retain.agents.ppo import PPO
 from retain.data.store import Episode, write_dataset
 from retain.models.lstm import LSTMConfig
 from retain.nn import standardize
+from retain.nn.boxes import BoxUnits
 from retain.nn.encoders import ImageEncoder, IndexEncoder, VectorEncoder, encode
-from retain.nn.standardize import LIMIT, Standardize
+from retain.nn.standardize import LIMIT, Moments, RewardScale, Standardize
 from retain.recipes import recipe
+from retain.tokens import StepTokenConfig
 from retain.training.config import RunConfig
 from tiny_runs import tiny_online, weights
 
@@ -194,14 +196,59 @@ def test_what_acted_learns_with_the_statistics_that_it_acted_with(
         settings={"normalize_observations": True, "num_steps": num_steps},
     )  # fmt: skip
     run = api.train(config, runs=tmp_path, name="run", final_evaluation=False)
-    later = 1 if num_steps is None else 2  # runs of steps in a round
-    rounds = [*["prepare"] * later, *["observe"] * later]
-    assert calls == ["observe", *rounds[:-1], *rounds]  # something has to be known at first
+    stretches = 2 if num_steps is None else 4
+    # Something has to be known at first.
+    assert calls == ["observe", "prepare", *["prepare", "observe"] * (stretches - 1)]
     found = weights(run.folder)["network.tokens.observation.0.standardize.count"]
     assert int(found) == run.results()["training"]["env_steps"]
+
+
+def _other_units(reward: float = 1.0, action: float = 1.0) -> gym.Env[Any, Any]:
+    """The pendulum with rewards and torques in other units."""
+    env = gym.make("Pendulum-v1", max_episode_steps=8)
+    bound = np.asarray([2.0 * action], dtype=np.float32)
+    env = gym.wrappers.RescaleAction(env, -bound, bound)
+    return gym.wrappers.TransformReward(env, lambda given: float(given) * reward)
+
+
+gym.register("tests/OtherUnits-v0", entry_point=_other_units)
+
+
+@pytest.mark.parametrize("agent", ["sac", "ppo", "a2c"])
+def test_the_units_of_rewards_and_actions_make_no_difference(tmp_path: Path, agent: str):
+    settings: dict[str, Any] = {"normalize_observations": True, "normalize_rewards": True}
+    if agent != "sac":  # which acts at random until something is known
+        settings |= {"tokens": StepTokenConfig(action_width=4)}
+    if agent == "a2c":
+        settings |= {"num_steps": 3, "normalize": "none"}
+    found = []
+    for name, units in (("one", {}), ("other", {"reward": 1000.0, "action": 500.0})):
+        config = tiny_online(
+            agent, environment="tests/OtherUnits-v0", kwargs=units, settings=settings,
+            episodes=12, random_episodes=4,
+        )  # fmt: skip
+        run = api.train(config, runs=tmp_path, name=name, final_evaluation=False)
+        found.append(weights(run.folder))
+    mine, theirs = found
+    sums = next(name for name in mine if "reward_scale.deviation" in name)
+    torch.testing.assert_close(mine[sums] * 1000, theirs[sums], rtol=1e-3, atol=1e-3)
+    for name in mine:
+        if "reward_scale" not in name:
+            torch.testing.assert_close(mine[name], theirs[name], rtol=1e-2, atol=1e-3)
+
+
+def test_rewards_are_measured_by_the_deviation_of_returns():
+    scale = RewardScale()
+    rewards = torch.tensor([-3.0, 0.0, 9.0, 50.0, -1e9])
+    torch.testing.assert_close(scale(rewards), torch.tensor([-3.0, 0, 9, LIMIT, -LIMIT]))
+    scale.observe(np.asarray([10.0, 14.0, 10.0, 14.0]))
+    torch.testing.assert_close(scale(rewards), torch.tensor([-1.5, 0, 4.5, LIMIT, -LIMIT]))
+    constant = RewardScale()
+    constant.observe(np.full(5, 7.0))
+    torch.testing.assert_close(constant(rewards)[:3], rewards[:3])
 
 
 def test_by_default_nothing_is_normalised():
     space: Any = gym.spaces.Box(-1, 1, (3,))
     agent = DQN(DQNConfig(hidden=()), LSTMConfig(width=8), space, gym.spaces.Discrete(2))
-    assert not any(isinstance(module, Standardize) for module in agent.modules())
+    assert not any(isinstance(module, Moments | BoxUnits) for module in agent.modules())

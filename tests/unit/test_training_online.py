@@ -125,6 +125,44 @@ def test_stretches_each_make_an_update(tmp_path: Path) -> None:
     assert training["updates"] == 2 * 3  # two rounds of seven steps
 
 
+@pytest.mark.parametrize("agent", ["a2c", "ppo"])
+def test_a_round_of_stretches_is_logged_as_it_goes_and_ends_with_the_budget(
+    tmp_path: Path, agent: str
+) -> None:
+    """An environment that goes on and on: nothing waits for the end of an episode."""
+    config = tiny_online(
+        agent,
+        kwargs={"corridor_length": 999},
+        settings={"num_steps": 5, **({"normalize": "none"} if agent == "a2c" else {})},
+        env_steps=100,
+        episodes=None,
+        log_every=40,
+    )
+    run, training = train(config, tmp_path)
+    assert (training["env_steps"], training["episodes"]) == (100, 0)
+    assert [line["step"] for line in metrics(run.folder)] == [40, 80, 100]
+
+
+@pytest.mark.parametrize("budget", [{"episodes": 24}, {"episodes": None, "env_steps": 96}])
+@pytest.mark.parametrize("agent", ["dqn", "a2c"])
+def test_the_learning_rate_follows_the_budget(
+    tmp_path: Path, agent: str, budget: dict[str, Any]
+) -> None:
+    told = {"schedule": "linear", "final_learning_rate": 0.0, "learning_rate": 0.01}
+    config = tiny_online(agent, num_envs=6, random_episodes=0, **budget, **told)
+    lines = metrics(train(config, tmp_path)[0].folder)
+    # Each of four rounds is played before it is learned from.
+    expected = [0.0075, 0.005, 0.0025, 0.0]
+    assert [line["train/learning_rate"] for line in lines] == pytest.approx(expected)
+
+
+def test_the_learning_rate_may_warm_up_and_is_constant_else(tmp_path: Path) -> None:
+    config = tiny_online("a2c", learning_rate=0.01, warmup_updates=2)
+    lines = metrics(train(config, tmp_path)[0].folder)
+    expected = [0.005, 0.01, 0.01, 0.01, 0.01, 0.01]
+    assert [line["train/learning_rate"] for line in lines] == pytest.approx(expected)
+
+
 def test_a_small_replay_forgets_the_oldest(tmp_path: Path) -> None:
     run, _ = train(tiny_online(replay_capacity=23, episodes=21), tmp_path)
     state = torch.load(run.folder / "checkpoints" / "last" / "training.pt", weights_only=True)

@@ -33,7 +33,7 @@ CONFIGS = {
     "dqn lstm poles": tiny_online(
         "dqn", "lstm", "CartPole-v1", {"max_episode_steps": 16},
         episodes=18, sequence_length=4, burn_in=3, gradient_clip=1.0,
-        settings={"normalize_observations": True}, **OFTEN,
+        settings={"normalize_observations": True, "normalize_rewards": True}, **OFTEN,
     ),
     "sac_discrete rate": tiny_online(
         "sac_discrete", "rate", "retain/TMaze-v0", MAZE, episodes=27,
@@ -71,7 +71,9 @@ CONFIGS = {
     ),
     "ppo gpt2 steps": tiny_online(
         "ppo", "gpt2", "CartPole-v1", {"max_episode_steps": 16}, episodes=16,
-        settings={"num_steps": 5, "epochs": 2, "normalize_observations": True}, **OFTEN,
+        settings={
+            "num_steps": 5, "epochs": 2, "normalize_observations": True, "normalize_rewards": True,
+        }, schedule="cosine", warmup_updates=3, **OFTEN,
     ),
 }  # fmt: skip
 
@@ -203,6 +205,9 @@ def test_a_killed_process_goes_on_to_the_same_numbers(
         assert process.stdout is not None
         assert process.stdout.readline() == "there\n", "the process ended by itself"
         assert (tmp_path / "killed" / "checkpoints" / "last").exists()
+        for until in (None, 1000):
+            with pytest.raises(RunError, match="is being trained by another process; wait"):
+                api.resume(tmp_path / "killed", until=until)
     finally:
         process.send_signal(signal.SIGKILL)
         process.communicate()

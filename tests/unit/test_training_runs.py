@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 
 from retain.core.errors import ConfigError, RunError
 from retain.recipes import RECIPES, recipe
+from retain.training import locks
 from retain.training.config import OnlineRunConfig, config_from_dict, config_to_dict
 from retain.training.runs import Run, default_name
 from retain.training.settings import TrainConfig
@@ -51,6 +53,21 @@ def test_a_record_takes_the_place_of_one_of_the_same_settings_only(run: Run) -> 
     assert run.record([], {"updates": 5})["training"] == {"updates": 5}
     assert run.record([])["training"] == {"updates": 5}
     assert len(run.results()["evaluations"]) == 4
+
+
+def test_records_that_come_at_once_are_all_kept(run: Run) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda value: run.record([record(value=value)]), range(40)))
+    assert sorted(r["value"] for r in run.results()["evaluations"]) == list(range(40))
+
+
+def test_results_that_somebody_holds_are_not_waited_for_without_end(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks, "PATIENCE", 0.0)
+    with locks.results(run.folder), pytest.raises(RunError, match="held by another process"):
+        run.record([record()])
+    run.record([record()])
 
 
 def test_a_new_run_knows_where_it_comes_from(run: Run) -> None:

@@ -11,13 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retain.core.errors import ConfigError
-from retain.training.schedules import learning_rate, longest_episode, memory_cost_weight
+from retain.training import schedules
+from retain.training.schedules import longest_episode, memory_cost_weight
 from retain.training.settings import Schedule, TrainConfig
 
 
 def config(schedule: Schedule, **rest: float) -> TrainConfig:
     settings = {"updates": 110, "warmup_updates": 10, "learning_rate": 2.0, **rest}
     return TrainConfig(schedule=schedule, **settings)
+
+
+def learning_rate(told: TrainConfig, update: int) -> float:
+    return schedules.learning_rate(told, update, schedules.spent_updates(told, update))
 
 
 @pytest.mark.parametrize("schedule", ["constant", "linear", "cosine"])

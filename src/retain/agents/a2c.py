@@ -86,7 +86,8 @@ class A2C(ActorCritic):
 
     def _returns(self, batch: Batch) -> Tensor:
         """Returns of whole episodes, made even, [B, T]."""
-        reward_BT, mask_BT = batch["reward"] * batch["mask"], batch["mask"]
+        mask_BT = batch["mask"]
+        reward_BT = self.network.scaled(batch["reward"]) * mask_BT
         returns_BT = torch.zeros_like(reward_BT)
         sum_B = torch.zeros_like(reward_BT[:, 0])
         for step in range(reward_BT.shape[1] - 1, -1, -1):

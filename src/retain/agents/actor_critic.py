@@ -106,9 +106,10 @@ class ActorCritic(OnlineAgent):
         What follows the last step is worth what the critic says, unless the episode ended there for
         good.
         """
-        goes_on_BT = (~batch["terminated"]).to(batch["reward"].dtype)
+        reward_BT = self.network.scaled(batch["reward"])
+        goes_on_BT = (~batch["terminated"]).to(reward_BT.dtype)
         discount = self.config.discount
-        delta_BT = batch["reward"] + discount * goes_on_BT * value_BL[:, 1:] - value_BL[:, :-1]
+        delta_BT = reward_BT + discount * goes_on_BT * value_BL[:, 1:] - value_BL[:, :-1]
         # Past an episode's last step nothing is added up, whether it ended or was cut.
         decay_BT = discount * self.config.gae_lambda * goes_on_BT
         advantage_BT = torch.zeros_like(delta_BT)

@@ -110,7 +110,9 @@ class DQN(OnlineAgent):
             best_BT = (q_BLA if self.config.double else target_BLA)[:, 1:].argmax(-1)
             next_BT = judge_BTA.gather(-1, best_BT.unsqueeze(-1)).squeeze(-1)
             goes_on_BT = ~batch["terminated"]
-            y_BT = batch["reward"] + self.config.discount * goes_on_BT * next_BT
+            y_BT = (
+                self.network.scaled(batch["reward"]) + self.config.discount * goes_on_BT * next_BT
+            )
         q_BT = self.taken(q_BLA[:, :-1], batch["action"])
         td_loss = masked_mean((q_BT - y_BT) ** 2, batch["mask"])
         metrics = {

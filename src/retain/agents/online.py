@@ -22,6 +22,7 @@ from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -31,6 +32,7 @@ from retain.core.errors import ConfigError
 from retain.memory import MemoryState, ModelConfig, SequenceModel
 from retain.models import build
 from retain.nn.distributions import ActionDistribution, action_distribution
+from retain.nn.standardize import RewardScale
 from retain.tokens import StepTokenConfig, StepTokens
 
 Batch = dict[str, Tensor]
@@ -60,6 +62,10 @@ class OnlineAgentConfig(AgentConfig):
 
     skip: bool = False
     """Heads read the token beside the memory: z = ReLU(memory) + token."""
+
+    normalize_rewards: bool = False
+    """Divide rewards, where they are learned from and where they are read, by the deviation of the
+    discounted returns seen so far."""
 
     sample_actions: bool = False
     """Evaluate by sampling from the policy instead of taking its best action."""
@@ -102,7 +108,12 @@ class MemoryNetwork(nn.Module):
             config.tokens,
             normalize=config.normalize_observations,
         )
+        self.reward_scale = RewardScale() if config.normalize_rewards else None
         self.model: SequenceModel = build(model_config, tokens_per_step=1)
+
+    def scaled(self, reward: Tensor) -> Tensor:
+        """Returns rewards on the scale that they are learned from and read on."""
+        return reward if self.reward_scale is None else self.reward_scale(reward)
 
     def forward(self, batch: Batch, memory: MemoryState) -> tuple[Tensor, Tensor]:
         """Reads a batch of experience.
@@ -115,9 +126,10 @@ class MemoryNetwork(nn.Module):
             Features [B, L, D], and what the memory itself asks for, a scalar averaged over whole
             segments.
         """
+        reward_BL = torch.cat([batch["previous_reward"].unsqueeze(1), batch["reward"]], dim=1)
         x_BLD = self.tokens(
             torch.cat([batch["previous_action"].unsqueeze(1), batch["action"]], dim=1),
-            torch.cat([batch["previous_reward"].unsqueeze(1), batch["reward"]], dim=1),
+            self.scaled(reward_BL),
             batch["observation"],
             F.pad(batch["begins"].unsqueeze(1), (0, batch["reward"].shape[1])),
         )
@@ -135,7 +147,8 @@ class MemoryNetwork(nn.Module):
         donate: bool,
     ) -> tuple[Tensor, MemoryState]:
         """Reads one step in every row; returns features [B, D] and the next memory."""
-        x_BD = self.tokens(previous_action_B, previous_reward_B, observation_B, reset_B)
+        reward_B = self.scaled(previous_reward_B)
+        x_BD = self.tokens(previous_action_B, reward_B, observation_B, reset_B)
         reset_BL = reset_B.unsqueeze(1) if bool(reset_B.any()) else None
         y_BLD, memory = self.model(x_BD.unsqueeze(1), memory, reset_BL, donate=donate)
         return self._features(x_BD, y_BLD[:, 0]), memory
@@ -163,7 +176,8 @@ class MemoryNetwork(nn.Module):
         """
         if begins_BT is None:
             begins_BT = torch.zeros_like(previous_reward_BT, dtype=torch.bool)
-        x_BTD = self.tokens(previous_action_BT, previous_reward_BT, observation_BT, begins_BT)
+        reward_BT = self.scaled(previous_reward_BT)
+        x_BTD = self.tokens(previous_action_BT, reward_BT, observation_BT, begins_BT)
         y_BTD, memory = self.model(x_BTD, memory, donate=donate)
         return self._features(x_BTD, y_BTD), memory
 
@@ -292,6 +306,16 @@ class OnlineAgent(Policy):
     def stochastic(self) -> bool:
         """Whether `scores` are a policy's, which the agent samples from when it explores."""
         return True
+
+    def observe_returns(self, returns: npt.NDArray[Any]) -> None:
+        """Takes discounted returns into account by which rewards are normalised.
+
+        Args:
+            returns: Sums of the rewards so far in an episode, at steps since the last call, [N].
+        """
+        for module in self.modules():
+            if isinstance(module, RewardScale):
+                module.observe(returns)
 
     def acting_state(self, batch_size: int) -> ActingState:
         """See `Policy.acting_state`."""

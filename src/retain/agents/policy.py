@@ -32,7 +32,8 @@ class AgentConfig:
 
     normalize_observations: bool = False
     """Standardise observations that are numbers (no bytes, no indices): by the mean and deviation
-    of the data, or, online, of what has been seen so far."""
+    of the data, or, online, of what has been seen so far. Actions of a box are then read in units
+    of the box, from -1 to 1."""
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,7 @@ class SAC(SoftActorCritic):
             read_BLX = torch.cat([features_BLD, action_BLN], dim=-1)
             least_BL = torch.minimum(*self.targets(read_BLX)).squeeze(-1)
             y_BT = self.goals(batch, least_BL - temperature * log_policy_BL)
-        taken_BTN = self.distribution.in_units(batch["action"]).to(features_BLD.dtype)
+        taken_BTN = self.distribution.units(batch["action"]).to(features_BLD.dtype)
         one_BT1, two_BT1 = self.critics(torch.cat([features_BLD[:, :-1], taken_BTN], dim=-1))
 
         frozen = {name: p.detach() for name, p in self.critics.named_parameters()}

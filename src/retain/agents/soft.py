@@ -140,7 +140,8 @@ class SoftActorCritic(OnlineAgent):
             soft_BL: Soft values of what is seen at each token.
         """
         goes_on_BT = ~batch["terminated"]
-        return batch["reward"] + self.config.discount * goes_on_BT * soft_BL[:, 1:]
+        reward_BT = self.network.scaled(batch["reward"])
+        return reward_BT + self.config.discount * goes_on_BT * soft_BL[:, 1:]
 
     def total(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -89,11 +89,28 @@ def _entries(kind: str, runs: Path) -> list[tuple[str, str]]:
     for path in sorted(runs.glob("**/config.json")):
         try:
             config = load_json(path)
-            text = f"{config.get('recipe')} seed {config.get('seed')}"
-        except (RunError, AttributeError):  # one broken run must not hide the others
+            text = (
+                f"{config.get('recipe')} seed {config.get('seed')}{_standing(path.parent, config)}"
+            )
+        except (RunError, AttributeError, ValueError):  # one broken run must not hide the others
             text = "damaged"
         found.append((str(path.parent), text))
     return found
+
+
+def _standing(run: Path, config: dict[str, Any]) -> str:
+    """Says where a run stands whose training has not ended: at its last checkpoint."""
+    from retain.core.config import load_json
+
+    results = run / "results.json"
+    if results.exists() and load_json(results).get("training"):
+        return ""
+    last = run / "checkpoints" / "last"
+    at = int(last.readlink().name.removeprefix("step-")) if last.is_symlink() else 0
+    unit, total = ("update", "updates") if "data" in config else ("step", "env_steps")
+    end = config.get("train", {}).get(total)
+    # Without an end in steps it ends after so many episodes, which a checkpoint is not named after.
+    return f", at {unit} {at:,} of {end:,}" if end else f", at {unit} {at:,}, not ended"
 
 
 def _first_line(thing: object) -> str:

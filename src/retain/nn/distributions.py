@@ -10,19 +10,14 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import Any
 
 import gymnasium as gym
-import numpy as np
-import numpy.typing as npt
 import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
 from retain.core.errors import ConfigError
-
-#: A bound as far away as this is none.
-FAR = 1e18
+from retain.nn.boxes import BoxUnits
 
 
 class ActionDistribution(nn.Module, ABC):
@@ -94,10 +89,9 @@ class Categorical(ActionDistribution):
 
 
 class BoxDistribution(ActionDistribution):
-    """Over a box; components are independent.
+    """Over a box; components are independent, and measured in `retain.nn.boxes.BoxUnits`.
 
-    The unit of a component is half the width of the box, and 1 where it has not two bounds; zero
-    is the middle, or else what is nearest to zero. A component whose bounds are the same is none.
+    A component whose bounds are the same is none.
 
     Args:
         space: The action space.
@@ -106,55 +100,20 @@ class BoxDistribution(ActionDistribution):
         ConfigError: If there is no number of torch's precision between some bounds.
     """
 
-    low: Tensor
-    high: Tensor
-    middle: Tensor
-    unit: Tensor
-    free: Tensor
-
     def __init__(self, space: spaces.Box):
         super().__init__()
-        self.shape: tuple[int, ...] = space.shape
-        self.num_components = math.prod(space.shape)
-        low = np.where(space.low < -FAR, -np.inf, space.low).astype(np.float64).flatten()
-        high = np.where(space.high > FAR, np.inf, space.high).astype(np.float64).flatten()
-        bounded = np.isfinite(low) & np.isfinite(high)
-        with np.errstate(invalid="ignore"):  # of bounds that are infinite
-            middle = np.where(bounded, (low + high) / 2, np.clip(0.0, low, high))
-            unit = np.where(bounded, np.maximum(high - low, 1e-6) / 2, 1.0)
-        dtype = torch.zeros(()).numpy().dtype
-        buffers = {
-            "low": _rounded_up(low, dtype),
-            "high": -_rounded_up(-high, dtype),
-            "middle": middle.astype(dtype),
-            "unit": unit.astype(dtype),
-        }
-        if (buffers["low"] > buffers["high"]).any():
-            raise ConfigError(
-                f"action space {space} has bounds with no number of {dtype} between them; wrap the "
-                "environment so that it has none"
-            )
-        buffers["free"] = buffers["low"] < buffers["high"]
-        for name, values in buffers.items():
-            self.register_buffer(name, torch.as_tensor(values), persistent=False)
-        self.num_free = int(buffers["free"].sum())
-        self.bounded = bool(bounded.all())
-
-    def in_units(self, action: Tensor) -> Tensor:
-        """Returns actions [..., *shape] as numbers [..., N], which are from -1 to 1 in a box."""
-        leading = action.shape[: action.dim() - len(self.shape)]
-        action = action.to(self.middle.dtype).reshape(*leading, self.num_components)
-        return torch.where(self.free, (action - self.middle) / self.unit, 0.0)
+        self.units = BoxUnits(space)
+        self.num_components = self.units.num_components
+        self.num_free = int(self.units.free.sum())
 
     def uniform(self, action: Tensor) -> Tensor:
         """See `ActionDistribution.uniform`; without two bounds, a unit to both sides."""
-        drawn = torch.rand(len(action), self.num_components, device=self.unit.device)
+        drawn = torch.rand(len(action), self.num_components, device=self.units.unit.device)
         return self._action(2 * drawn - 1)
 
     def _action(self, number: Tensor) -> Tensor:
         # What is taken has no gradient, as if it were an index.
-        action = (self.middle + self.unit * number.detach()).clamp(self.low, self.high)
-        return action.view(*number.shape[:-1], *self.shape)
+        return self.units.within(self.units.action(number.detach()))
 
 
 class ClippedNormal(BoxDistribution):
@@ -191,20 +150,20 @@ class ClippedNormal(BoxDistribution):
     def log_probability(self, parameters: Tensor, action: Tensor) -> Tensor:
         """See `ActionDistribution.log_probability`."""
         mean, log_deviation = parameters.chunk(2, dim=-1)
-        z = (self.in_units(action).to(mean.dtype) - mean) / log_deviation.exp()
+        z = (self.units(action).to(mean.dtype) - mean) / log_deviation.exp()
         action = action.to(mean.dtype).reshape(mean.shape)
         density = -0.5 * z**2 - log_deviation - 0.5 * math.log(2 * math.pi)
         # All that lies beyond a bound; z stands at the bound there.
-        density = torch.where(action <= self.low, torch.special.log_ndtr(z), density)
-        density = torch.where(action >= self.high, torch.special.log_ndtr(-z), density)
+        density = torch.where(action <= self.units.low, torch.special.log_ndtr(z), density)
+        density = torch.where(action >= self.units.high, torch.special.log_ndtr(-z), density)
         # Where there is one action alone, it is certain.
-        return torch.where(self.free, density, 0.0).sum(-1)
+        return torch.where(self.units.free, density, 0.0).sum(-1)
 
     def entropy(self, parameters: Tensor) -> Tensor:
         """The entropy of what is drawn, before it is clipped, [...]."""
         _, log_deviation = parameters.chunk(2, dim=-1)
         entropy = log_deviation + 0.5 * math.log(2 * math.pi * math.e)
-        return torch.where(self.free, entropy, 0.0).sum(-1)
+        return torch.where(self.units.free, entropy, 0.0).sum(-1)
 
 
 class SquashedNormal(BoxDistribution):
@@ -226,7 +185,7 @@ class SquashedNormal(BoxDistribution):
 
     def __init__(self, space: spaces.Box):
         super().__init__(space)
-        if not self.bounded:
+        if not bool(self.units.bounded.all()):
             raise ConfigError(
                 f"action space {space} must have two bounds everywhere; wrap the environment so "
                 "that it does, or take a2c or ppo"
@@ -251,7 +210,7 @@ class SquashedNormal(BoxDistribution):
         mean, log_deviation = parameters.chunk(2, dim=-1)
         noise = torch.randn_like(mean)
         number = mean + log_deviation.exp() * noise
-        action = torch.where(self.free, torch.tanh(number), 0.0)
+        action = torch.where(self.units.free, torch.tanh(number), 0.0)
         return action, self._log_density(noise, log_deviation, number)
 
     def best(self, parameters: Tensor) -> Tensor:
@@ -266,7 +225,7 @@ class SquashedNormal(BoxDistribution):
         """See `ActionDistribution.log_probability`; at a bound, of what is a little within."""
         mean, log_deviation = parameters.chunk(2, dim=-1)
         within = 1 - torch.finfo(mean.dtype).eps
-        number = torch.atanh(self.in_units(action).to(mean.dtype).clamp(-within, within))
+        number = torch.atanh(self.units(action).to(mean.dtype).clamp(-within, within))
         return self._log_density((number - mean) / log_deviation.exp(), log_deviation, number)
 
     def entropy(self, parameters: Tensor) -> Tensor:
@@ -277,13 +236,7 @@ class SquashedNormal(BoxDistribution):
         normal = -0.5 * noise**2 - log_deviation - 0.5 * math.log(2 * math.pi)
         # log(1 - tanh(x)^2), which is not rounded to zero where tanh(x) is rounded to one.
         slope = 2 * (math.log(2) - number - nn.functional.softplus(-2 * number))
-        return torch.where(self.free, normal - slope, 0.0).sum(-1)
-
-
-def _rounded_up(bound: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    """Returns lower bounds in a dtype: what lies beyond by a rounding error is refused."""
-    nearest = bound.astype(dtype)
-    return np.where(nearest < bound, np.nextafter(nearest, dtype.type(np.inf)), nearest)
+        return torch.where(self.units.free, normal - slope, 0.0).sum(-1)
 
 
 def action_distribution(space: gym.Space) -> ActionDistribution:

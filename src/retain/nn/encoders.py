@@ -13,6 +13,7 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from retain.core.errors import ConfigError
+from retain.nn.boxes import BoxUnits
 from retain.nn.standardize import Standardize
 
 
@@ -48,6 +49,22 @@ def encode(space: gym.Space, width: int, *, what: str, normalize: bool = False) 
         f"{what} space {space} is not supported; use Box or Discrete, "
         "for example with gymnasium.wrappers.FlattenObservation"
     )
+
+
+def encode_action(space: gym.Space, width: int, *, normalize: bool = False) -> nn.Module:
+    """Returns a module that maps actions, [..., *shape], to vectors [..., D].
+
+    Args:
+        space: The action space.
+        width: Width D.
+        normalize: Measure the actions of a box of numbers in units of the box.
+
+    Raises:
+        ConfigError: If the space is neither Box nor Discrete.
+    """
+    if normalize and isinstance(space, spaces.Box) and space.dtype != "uint8":
+        return BoxEncoder(space, width)
+    return encode(space, width, what="action")
 
 
 def _is_image(shape: tuple[int, ...]) -> bool:
@@ -123,6 +140,24 @@ class StandardizedEncoder(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Maps [..., *shape] to [..., D]."""
         return self.standardized(self.standardize(x))
+
+
+class BoxEncoder(nn.Module):
+    """A linear layer over the actions of a box, in units of the box.
+
+    Args:
+        space: The box.
+        width: Width D.
+    """
+
+    def __init__(self, space: spaces.Box, width: int):
+        super().__init__()
+        self.units = BoxUnits(space)
+        self.in_units = nn.Linear(self.units.num_components, width)
+
+    def forward(self, action: Tensor) -> Tensor:
+        """Maps [..., *shape] to [..., D]."""
+        return self.in_units(self.units(action))
 
 
 class IndexEncoder(nn.Module):

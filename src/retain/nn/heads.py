@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from retain.core.errors import ConfigError
+from retain.nn.boxes import BoxUnits
 
 
 class ActionHead(nn.Module, ABC):
@@ -82,32 +83,17 @@ class ContinuousHead(ActionHead):
         width: Width D of the outputs.
     """
 
-    low: Tensor
-    high: Tensor
-    bounded: Tensor
-    base: Tensor
-    span: Tensor
-
     def __init__(self, space: spaces.Box, width: int):
         super().__init__()
         self.shape = space.shape
         self.whole = np.issubdtype(space.dtype, np.integer)
-        self.linear = nn.Linear(width, int(np.prod(space.shape)))
-        with np.errstate(over="ignore"):  # the largest numbers there are, for want of a bound
-            bounded = np.isfinite(space.high - space.low)
-        # Finite where there is no bound, or the unused result would make the gradient NaN.
-        low, high = np.where(bounded, space.low, 0.0), np.where(bounded, space.high, 1.0)
-        buffers = {"low": space.low, "high": space.high, "base": low, "span": high - low}
-        for name, values in buffers.items():
-            tensor = torch.as_tensor(values, dtype=torch.get_default_dtype())
-            self.register_buffer(name, tensor, persistent=False)
-        self.register_buffer("bounded", torch.as_tensor(bounded), persistent=False)
+        self.units = BoxUnits(space)
+        self.linear = nn.Linear(width, self.units.num_components)
 
     def forward(self, y: Tensor) -> Tensor:
         """Maps outputs [..., D] to actions [..., *shape]."""
-        action = self.linear(y).view(*y.shape[:-1], *self.shape)
-        squashed = self.base + self.span * (torch.tanh(action) + 1) / 2
-        return torch.where(self.bounded, squashed, action)
+        number = self.linear(y)
+        return self.units.action(torch.where(self.units.bounded, torch.tanh(number), number))
 
     def loss(self, prediction: Tensor, action: Tensor, label_smoothing: float) -> Tensor:
         """Squared error of each step, averaged over the action's components, [...]."""
@@ -121,7 +107,7 @@ class ContinuousHead(ActionHead):
 
         Where actions are whole numbers it is the nearest.
         """
-        action = prediction.clamp(self.low, self.high)
+        action = self.units.within(prediction)
         return action.round() if self.whole else action
 
 

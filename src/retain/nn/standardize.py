@@ -22,13 +22,12 @@ CONSTANT = 1e-12
 _AT_ONCE = 65_536
 
 
-class Standardize(nn.Module):
-    """Subtracts the mean and divides by the standard deviation of what has been observed.
+class Moments(nn.Module):
+    """The mean and the standard deviation of what has been observed.
 
     Both are buffers, and so a part of every checkpoint. They are put together from those of parts
     (Chan et al. 1983, "Algorithms for Computing the Sample Variance"), so it does not matter
-    whether points come all at once, as in a dataset, or bit by bit, as in training online. Before
-    any have come, numbers pass as they are, up to the limit.
+    whether points come all at once, as in a dataset, or bit by bit, as in training online.
 
     Args:
         shape: Shape of a point.
@@ -79,11 +78,37 @@ class Standardize(nn.Module):
         rest = value - number.cpu().numpy().astype(np.float64)
         getattr(self, f"{name}_rest").copy_(torch.as_tensor(rest))
 
+    def unit(self) -> Tensor:
+        """Returns the deviation, and 1 where nothing varies or nothing has been observed."""
+        constant = self.deviation <= CONSTANT * self.mean.abs()
+        return torch.where(constant, torch.ones_like(self.deviation), self.deviation)
+
+
+class Standardize(Moments):
+    """Subtracts the mean and divides by the standard deviation of what has been observed.
+
+    Before anything has been, numbers pass as they are, up to the limit.
+    """
+
     def forward(self, x: Tensor) -> Tensor:
         """Maps [..., *shape] to deviations of the same shape."""
         # In the numbers' own precision: of a time in seconds, singles do not have the minutes.
         precise = torch.promote_types(x.dtype, self.mean.dtype)
         centred = x.to(precise) - self.mean.to(precise) - self.mean_rest.to(precise)
-        constant = self.deviation <= CONSTANT * self.mean.abs()
-        scale = torch.where(constant, torch.ones_like(self.deviation), self.deviation)
-        return (centred.to(self.mean.dtype) / scale).clamp(-LIMIT, LIMIT)
+        return (centred.to(self.mean.dtype) / self.unit()).clamp(-LIMIT, LIMIT)
+
+
+class RewardScale(Moments):
+    """Divides rewards by the standard deviation of discounted returns.
+
+    What is observed is the sum of the rewards so far in an episode, at each of its steps, with
+    those of earlier steps discounted (Engstrom et al. 2020, arXiv 2005.12729, section 3). The mean
+    stays: whether a reward is good or bad is not a matter of scale.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(())
+
+    def forward(self, reward: Tensor) -> Tensor:
+        """Maps rewards [...] to shares of a deviation, up to the limit."""
+        return (reward.to(self.mean.dtype) / self.unit()).clamp(-LIMIT, LIMIT)

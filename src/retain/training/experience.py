@@ -42,6 +42,9 @@ class Stretch:
     """The agent's memory before the first step."""
     ended: Episodes
     """The episodes that ended in these steps."""
+    returns: Array
+    """The sum of the rewards so far in its episode, at each real step, [N]; those of earlier steps
+    are discounted."""
 
     def episodes(self) -> Iterator[tuple[Array, Array, Array, bool]]:
         """Yields observations [T + 1, ...], actions, rewards and whether it ended for good."""
@@ -127,6 +130,7 @@ class _Round:
         check_finite(observation, self.reward, self.running)
         self.tracked = np.arange(rows)  # the rows that the agent still acts in
         self.returns, self.lengths = np.zeros(rows), np.zeros(rows, dtype=np.int64)
+        self.sums = np.zeros(rows)
         self.success = np.full(rows, np.nan)
         self.begins, self.read = True, 0
         self.state = agent.acting_state(rows)
@@ -138,7 +142,7 @@ class _Round:
         begins = np.full(len(was_running), self.begins)
         read_before = np.full(len(was_running), self.read)
         steps: dict[str, list[Array]] = {
-            name: [] for name in ("observation", "action", "reward", "terminated", "mask")
+            name: [] for name in ("observation", "action", "reward", "terminated", "mask", "sum")
         }
         steps["observation"].append(self.observation)
         # Before the first step of a stretch, the state is not given away: the memory is wanted.
@@ -158,7 +162,9 @@ class _Round:
             steps["action"].append(self.action)
             steps["reward"].append(self.reward)
             steps["terminated"].append(terminated)
+            steps["sum"].append(self.sums)
         stacked = {name: np.stack(arrays, axis=1) for name, arrays in steps.items()}
+        sums = stacked.pop("sum")
         batch = EpisodeBatch(
             **stacked,
             previous_action=previous[0],
@@ -168,7 +174,7 @@ class _Round:
         )
         over = was_running & ~self.running
         ended = Episodes(self.returns[over], self.lengths[over], self.success[over])
-        return Stretch(batch, memory, ended)
+        return Stretch(batch, memory, ended, sums[batch.mask])
 
     def _drop(self) -> None:
         """Goes on acting in the rows alone that have not ended."""
@@ -194,6 +200,7 @@ class _Round:
         check_finite(self.observation, np.asarray(reward), self.running)
         self.reward = np.where(self.running, reward, 0.0).astype(np.float32)
         self.returns += self.reward
+        self.sums = self.agent.config.discount * self.sums + self.reward
         self.lengths += self.running
         ended = self.running & (np.asarray(terminated) | np.asarray(truncated))
         read_success(info, ended, self.success)

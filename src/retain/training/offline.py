@@ -30,7 +30,12 @@ from retain.training.interrupts import Interrupts
 from retain.training.loggers import Loggers, open_loggers
 from retain.training.preparation import sampler
 from retain.training.runs import Run
-from retain.training.schedules import learning_rate, longest_episode, memory_cost_weight
+from retain.training.schedules import (
+    learning_rate,
+    longest_episode,
+    memory_cost_weight,
+    spent_updates,
+)
 
 #: Success in an evaluation from which on a task counts as solved.
 SOLVED = 0.995
@@ -286,7 +291,8 @@ class _Trainer:
     def _update(self) -> dict[str, float]:
         settings = self.settings
         self._average_gradients()
-        rate = learning_rate(settings, self.progress.update)
+        spent = spent_updates(settings, self.progress.update)
+        rate = learning_rate(settings, self.progress.update, spent)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         if settings.gradient_clip is None:

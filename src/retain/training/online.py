@@ -31,11 +31,12 @@ from retain.rollout import Episodes
 from retain.training import checkpoints, parallel
 from retain.training.averages import Averages
 from retain.training.config import OnlineRunConfig, config_to_dict
-from retain.training.experience import Collector
+from retain.training.experience import Collector, Stretch
 from retain.training.growth import Growth, Mastered
 from retain.training.interrupts import Interrupts
 from retain.training.loggers import open_loggers
 from retain.training.runs import Run
+from retain.training.schedules import learning_rate
 
 Report = Callable[[int, dict[str, float]], None]
 """Called with how far training is (see `OnlineTrainConfig.unit`) and metrics."""
@@ -127,6 +128,7 @@ class _Trainer:
         whole = 0 if first is None else config.grown
         self.growth = Growth(first, whole, self.settings.curriculum_score, self.progress.mastered)
         self.interrupts = Interrupts()
+        self.seen = self.progress.env_steps  # when it was last asked whether to log
         self.collector = Collector(self.agent, config.training_environment, config.seed)
         plain = config_to_dict(config)
         self.logger = open_loggers(run.folder, self.settings, plain, self.progress.env_steps)
@@ -153,9 +155,7 @@ class _Trainer:
             else:
                 self._round_of_its_own()
             progress.seconds = time.perf_counter() - began
-            if self._due(before, settings.log_every):
-                self._log(self.averages.means())
-                self.averages.clear()
+            self._log_if_due()
             if settings.evaluate_every and self._due(before, settings.evaluate_every):
                 paused = time.perf_counter()
                 best = self._evaluate()
@@ -187,6 +187,13 @@ class _Trainer:
         """Whether a multiple of `every`, or the end, was reached since `before`."""
         return self.progress.env_steps // every > before // every or self._finished()
 
+    def _log_if_due(self) -> None:
+        """Writes a line of metrics if a multiple of `log_every` was passed since the last call."""
+        if self._due(self.seen, self.settings.log_every):
+            self._log(self.averages.means())
+            self.averages.clear()
+        self.seen = self.progress.env_steps
+
     def _count(self) -> int:
         """Episodes of the next round."""
         settings, progress = self.settings, self.progress
@@ -216,7 +223,7 @@ class _Trainer:
             for episode in stretch.episodes():
                 replay.add(*episode)
             self._count_steps(stretch.batch, stretch.ended)
-            self._observe(stretch.batch)
+            self._observe(stretch)
         progress.collecting += time.perf_counter() - start
         if at_random:
             progress.random_steps = progress.env_steps
@@ -238,7 +245,6 @@ class _Trainer:
         progress, config = self.progress, self.config.agent
         num_steps = config.num_steps if isinstance(config, ActorCriticConfig) else None
         first, count = progress.episodes, self._count()
-        seen: list[EpisodeBatch] = []
         self.agent.train(self.settings.dropout_in_collection)
         start = time.perf_counter()
         for stretch in self.collector.play(
@@ -246,26 +252,30 @@ class _Trainer:
         ):
             progress.collecting += time.perf_counter() - start
             self._count_steps(stretch.batch, stretch.ended)
-            if progress.updates == 0:
-                self._observe(stretch.batch)
-            elif config.normalize_observations:
-                # What acted is to learn with the statistics that it acted with.
-                seen.append(stretch.batch)
+            first_of_all = progress.updates == 0
+            if first_of_all:
+                self._observe(stretch)
             self.agent.train()
             batch = self._tensors(stretch.batch)
             with self.fabric.autocast():
                 batch = self.agent.prepare(batch, stretch.memory)
             for part, memory in self.agent.passes(batch, stretch.memory):
                 self._update(part, memory)
+            if not first_of_all:  # what acted learns with the statistics that it acted with
+                self._observe(stretch)
+            if num_steps is not None:  # a round of long episodes takes many updates
+                if self._finished():
+                    break
+                self._log_if_due()
             self.agent.train(self.settings.dropout_in_collection)
             start = time.perf_counter()
-        for played in seen:
-            self._observe(played)
 
-    def _observe(self, batch: EpisodeBatch) -> None:
-        """Takes what has been acted on into account, where observations are normalised."""
+    def _observe(self, stretch: Stretch) -> None:
+        """Takes what was seen and earned into account, where that is normalised."""
         if self.config.agent.normalize_observations:
-            self.agent.observe(batch.observation[:, :-1][batch.mask])
+            self.agent.observe(stretch.batch.observation[:, :-1][stretch.batch.mask])
+        if self.config.agent.normalize_rewards:
+            self.agent.observe_returns(stretch.returns)
 
     def _count_steps(self, batch: EpisodeBatch, ended: Episodes) -> None:
         progress, steps = self.progress, int(batch.mask.sum())
@@ -282,15 +292,25 @@ class _Trainer:
         settings, progress = self.settings, self.progress
         last = settings.final_epsilon
         last = 1.0 / progress.longest if last is None else last
-        spent = 0.0  # of the budget that ends training first, without the random episodes
-        if settings.env_steps is not None:
-            spent = (progress.env_steps - progress.random_steps) / settings.env_steps
-        if settings.episodes is not None:
-            played = max(0, progress.episodes - settings.random_episodes)
-            spent = max(spent, played / settings.episodes)
+        spent = self._spent(progress.random_steps, settings.random_episodes)
         share = settings.exploration_fraction
         done = min(1.0, spent / share) if share else 1.0
         return 1.0 + (last - 1.0) * done
+
+    def _spent(self, free_steps: int = 0, free_episodes: int = 0) -> float:
+        """Returns the share that is spent of the budget that ends training first.
+
+        Args:
+            free_steps: Steps at the beginning that are not counted.
+            free_episodes: Episodes at the beginning that are not.
+        """
+        settings, progress = self.settings, self.progress
+        spent = 0.0
+        if settings.env_steps is not None:
+            spent = (progress.env_steps - free_steps) / settings.env_steps
+        if settings.episodes is not None:
+            spent = max(spent, max(0, progress.episodes - free_episodes) / settings.episodes)
+        return spent
 
     def _update(self, batch: dict[str, Tensor], memory: MemoryState) -> None:
         with self.fabric.autocast():  # Fabric's own wrapper cannot take a memory
@@ -303,6 +323,9 @@ class _Trainer:
             self._give_up("the gradient is not a number")
         if self.settings.gradient_clip is not None:
             torch.nn.utils.clip_grads_with_norm_(self.trained, self.settings.gradient_clip, norm)
+        rate = learning_rate(self.settings, self.progress.updates, self._spent())
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
         self.optimiser.step()
         self.optimiser.zero_grad()
         self.agent.after_update()
@@ -310,6 +333,7 @@ class _Trainer:
         self.averages.updates += 1
         self.averages.add("train/loss", loss.detach().cpu())
         self.averages.add("train/gradient_norm", norm.cpu())
+        self.averages.add("train/learning_rate", rate)
         for name, value in metrics.items():
             self.averages.add(f"train/{name}", value.detach().float().cpu())
 

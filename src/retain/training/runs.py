@@ -29,7 +29,7 @@ from retain.core.provenance import provenance
 from retain.evaluation import EnvironmentConfig, Scalar
 from retain.report.checks import FORMAT as RESULTS_FORMAT
 from retain.report.checks import check_result
-from retain.training import checkpoints
+from retain.training import checkpoints, locks
 from retain.training.config import (
     AnyRunConfig,
     OnlineRunConfig,
@@ -187,6 +187,7 @@ class Run:
 
         Raises:
             ConfigError: If that is not further, or training has ended by a return it was to reach.
+            RunError: If another process trains the run.
         """
         train = self.config.train
         if until <= train.total:
@@ -202,8 +203,9 @@ class Run:
                 f"further begin with its weights: retain train {self.folder} --name NAME "
                 f"--initial-weights {self.folder} --train.stop-at-return None"
             )
-        self.config = with_total(self.config, until)
-        dump_json(self.folder / "config.json", config_to_dict(self.config))
+        with locks.training(self.folder):
+            self.config = with_total(self.config, until)
+            dump_json(self.folder / "config.json", config_to_dict(self.config))
 
     def acting_in(self, environment: EnvironmentConfig) -> Run:
         """Returns the run as if it named another environment; its files stay as they are."""
@@ -241,7 +243,6 @@ class Run:
         Returns:
             The results as they now are.
         """
-        results = self.results()
         keys = ["environment", "parameter", "value", "kwargs", "seeds", "step"]
         keys += ["greedy", "target_return"]
 
@@ -249,12 +250,14 @@ class Run:
             return [record.get(key) for key in keys]
 
         new = [setting(record) for record in evaluations]
-        old = [record for record in results["evaluations"] if setting(record) not in new]
-        results["evaluations"] = old + evaluations
-        results["provenance"] = provenance()
-        if training is not None:
-            results["training"] = training
-        dump_json(self.folder / "results.json", results)
+        with locks.results(self.folder):
+            results = self.results()
+            old = [record for record in results["evaluations"] if setting(record) not in new]
+            results["evaluations"] = old + evaluations
+            results["provenance"] = provenance()
+            if training is not None:
+                results["training"] = training
+            dump_json(self.folder / "results.json", results)
         return results
 
 

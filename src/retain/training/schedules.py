@@ -1,34 +1,40 @@
-"""Schedules: the learning rate, the memory's own cost, the length of episodes; all by updates."""
+"""Schedules: the learning rate, the memory's own cost, the length of episodes."""
 
 from __future__ import annotations
 
 import math
 
-from retain.training.settings import TrainConfig
+from retain.training.settings import LoopConfig, TrainConfig
 
 
-def learning_rate(config: TrainConfig, update: int) -> float:
+def learning_rate(config: LoopConfig, update: int, spent: float) -> float:
     """Returns the learning rate of one update.
 
-    It rises linearly to the peak over the warm-up, then goes on as the schedule says. Past the last
-    update it stays where it ended: a cosine that is not held there would rise again.
+    It rises linearly to the peak over the warm-up, then goes on as the schedule says. Past the end
+    of the training it stays where it ended: a cosine that is not held there would rise again.
 
     Args:
         config: The training's settings.
         update: Number of the update, counted from 0.
+        spent: Share of the training that is spent, or of what comes after the warm-up.
     """
     if update < config.warmup_updates:
         return config.learning_rate * (update + 1) / config.warmup_updates
-    span = max(1, config.updates - config.warmup_updates)
-    progress = min(1.0, (update - config.warmup_updates) / span)
+    spent = min(1.0, spent)
     if config.schedule == "constant":
         factor = 1.0
     elif config.schedule == "linear":
-        factor = 1.0 - progress * (1.0 - config.final_learning_rate)
+        factor = 1.0 - spent * (1.0 - config.final_learning_rate)
     else:
-        wave = (1.0 + math.cos(math.pi * progress)) / 2
+        wave = (1.0 + math.cos(math.pi * spent)) / 2
         factor = config.final_learning_rate + (1.0 - config.final_learning_rate) * wave
     return config.learning_rate * factor
+
+
+def spent_updates(config: TrainConfig, update: int) -> float:
+    """Returns the share of the updates after the warm-up that came before one, at most 1."""
+    span = max(1, config.updates - config.warmup_updates)
+    return min(1.0, (update - config.warmup_updates) / span)
 
 
 def memory_cost_weight(config: TrainConfig, update: int, grown_at: float = 0) -> float:

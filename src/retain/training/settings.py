@@ -37,6 +37,15 @@ class LoopConfig:
     learning_rate: float = 1e-3
     """Peak learning rate of AdamW."""
 
+    warmup_updates: int = 0
+    """Updates over which the learning rate rises from zero."""
+
+    schedule: Schedule = "constant"
+    """How the learning rate goes on after that, until the end of the training."""
+
+    final_learning_rate: float = 0.1
+    """Where a linear or cosine schedule ends, as a fraction of the peak."""
+
     betas: tuple[float, float] = (0.9, 0.95)
     """Decay rates of AdamW's averages."""
 
@@ -67,7 +76,7 @@ class LoopConfig:
     def __post_init__(self) -> None:
         """Checks the numbers."""
         self._at_least_one("keep_checkpoints", "num_threads")
-        self._not_negative("weight_decay")
+        self._not_negative("weight_decay", "warmup_updates", "final_learning_rate")
         for name in ("learning_rate", "gradient_clip"):
             value = getattr(self, name)
             if value is not None and not value > 0:
@@ -105,12 +114,6 @@ class TrainConfig(LoopConfig):
 
     warmup_updates: int = 50
     """Updates over which the learning rate rises from zero."""
-
-    schedule: Schedule = "constant"
-    """How the learning rate goes on after that, until the last update."""
-
-    final_learning_rate: float = 0.1
-    """Where a linear or cosine schedule ends, as a fraction of the peak."""
 
     bptt_segments: int | None = None
     """Segments that the gradient goes back through; None for all, 1 to detach the memory at every
@@ -156,7 +159,6 @@ class TrainConfig(LoopConfig):
         super().__post_init__()
         self._at_least_one("updates", "batch_size", "checkpoint_every", "log_every", "devices")
         self._at_least_one("bptt_segments", "evaluate_every", "curriculum_from")
-        self._not_negative("warmup_updates", "final_learning_rate")
         self._from_0_to_1("memory_cost_warmup", "memory_cost_start")
         if self.curriculum and self.curriculum_from is not None:
             raise ConfigError("train.curriculum and train.curriculum_from exclude each other")
@@ -215,7 +217,7 @@ class OnlineTrainConfig(LoopConfig):
     the environment tells no success."""
 
     learning_rate: float = 3e-4
-    """Learning rate of AdamW."""
+    """Peak learning rate of AdamW."""
 
     betas: tuple[float, float] = (0.9, 0.999)
     """Decay rates of AdamW's averages."""
