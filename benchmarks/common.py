@@ -96,7 +96,7 @@ def run_all(suite: str, experiments: list[Experiment], options: argparse.Namespa
         options: What `job_parser` has read: runs at a time, each on one thread, and seeds.
     """
     waiting = [(e, seed) for e in experiments for seed in e.seeds[: options.seeds]]
-    waiting = [item for item in waiting if not _result_file(suite, *item).exists()]
+    waiting = [item for item in waiting if not _is_there(suite, *item)]
     # Seeds first, so that a suite that is stopped early has some seeds of everything.
     waiting.sort(key=lambda item: item[1])
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -184,6 +184,17 @@ def _lookahead(context_length: int, episodes: int) -> int:
 
 def _folder(suite: str, experiment: Experiment, seed: int) -> Path:
     return RUNS / suite / f"{experiment.key}-seed{seed}"
+
+
+def _is_there(suite: str, experiment: Experiment, seed: int) -> bool:
+    """Whether a run has a result file; one of another experiment must not pass for it."""
+    path = _result_file(suite, experiment, seed)
+    if not path.exists():
+        return False
+    label = load_json(path).get("label")
+    if label != experiment.label:
+        raise SystemExit(f"{path} is of '{label}', not of '{experiment.label}'; two share a key")
+    return True
 
 
 def _result_file(suite: str, experiment: Experiment, seed: int) -> Path:

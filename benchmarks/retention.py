@@ -34,10 +34,10 @@ MODELS: tuple[Row, ...] = (
     ("GRU", "gru", "tmaze/gru", ()),
 )
 PLAIN = "tmaze/rate-plain"
-#: The kinds of valve that the paper compares its own with.
+#: The kinds of valve that the paper compares its own with; `gru` alone is the model of that name.
 KINDS: tuple[Row, ...] = (
     ("RATE, the paper's kind `gate`", "gate", PLAIN, ("--model.valve.kind", "gate")),
-    ("RATE, the paper's kind `gru`", "gru", PLAIN, ("--model.valve.kind", "gru")),
+    ("RATE, the paper's kind `gru`", "gru-valve", PLAIN, ("--model.valve.kind", "gru")),
     ("RATE, no valve", "none", PLAIN, ("--model.valve.kind", "none")),
 )
 OLD = ("--num-segments", "12", "--train.bptt-segments", "3")
@@ -82,7 +82,7 @@ ROWS: tuple[Row, ...] = (
     ),
     ("the paper's valve", *MODELS[1][1:]),
     ("the paper's valve, old memories", "plain-old", PLAIN, OLD),
-    *((row[0].removeprefix("RATE, "), *row[1:]) for row in KINDS),
+    *((row[0].removeprefix("RATE, "), row[1].removesuffix("-valve"), *row[2:]) for row in KINDS),
 )
 
 
