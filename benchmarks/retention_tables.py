@@ -249,7 +249,9 @@ def _verdict(found: dict[str, Any]) -> str:
     if not ways:
         return str(found["verdict"])
     shown = [ways[0]["beginning"], *(part["observations"] for part in ways[0]["segments"])]
-    return f"{found['verdict']}: wrong after {sum(map(len, shown)):,} steps"
+    # Then a part of a segment, of which the last is the question.
+    steps = sum(map(len, shown)) + len(found["witness"]["observations"]) - 1
+    return f"{found['verdict']}: wrong after {steps:,} steps"
 
 
 def places_table() -> str:

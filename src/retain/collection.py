@@ -25,7 +25,12 @@ from retain.core.errors import ConfigError, DatasetError
 from retain.core.seeding import check_seed, generator
 from retain.data.store import Episode, dataset_exists, dataset_extra, write_dataset
 from retain.envs import Behaviour
+from retain.envs.checks import check_option_names
+from retain.envs.conduct import check_conduct
+from retain.rollout import note_long
 
+#: Steps after which the user is told that no episode has ended.
+LONG = 100_000
 # Goes into the default ids; to be raised when the same settings give other data.
 _FORMAT = 1
 _RANDOM_STREAM = 1
@@ -126,6 +131,12 @@ def collect(
         return dataset_id
 
     env_id = envs.find_spec(config.env_id).id
+    check_option_names(env_id, config.env_kwargs)
+    alone = envs.make(config.env_id, **config.env_kwargs)
+    try:
+        check_conduct(alone, env_id)
+    finally:
+        alone.close()
     num_rows = min(config.num_envs, config.episodes)
     if behaviour is None and policy == "expert":
         behaviour = envs.expert(env_id)
@@ -173,7 +184,7 @@ class _Row:
     def __init__(self, number: int, seed: int, first: npt.NDArray[Any]):
         self.number = number
         self.seed = seed
-        self.observations = [first]
+        self.observations = [first.copy()]
         self.actions: list[Any] = []
         self.rewards: list[float] = []
 
@@ -206,7 +217,7 @@ def _play(
     reset_B = np.ones(num_rows, dtype=np.bool_)
     begun = num_rows
     done: dict[int, Episode] = {}
-    written = 0
+    written = steps = 0
     while written < config.episodes:
         if isinstance(policy, _Random):
             policy.begin(reset_B, rows)
@@ -219,10 +230,14 @@ def _play(
             )
         observations_BO, rewards_B, terminated_B, truncated_B, _ = env.step(actions_B)
         reset_B = terminated_B | truncated_B
+        steps += 1
+        if steps == LONG and not done and not written:
+            note_long("episodes", LONG)
         for index, row in enumerate(rows):
             if row is not None:
-                row.observations.append(observations_BO[index])
-                row.actions.append(actions_B[index])
+                # Copies: a view would keep what all the other rows saw, too.
+                row.observations.append(observations_BO[index].copy())
+                row.actions.append(actions_B[index].copy())
                 row.rewards.append(rewards_B[index])
         if not reset_B.any():
             continue

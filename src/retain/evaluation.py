@@ -15,6 +15,7 @@ from retain.core.errors import ConfigError
 from retain.core.seeding import check_seed
 from retain.core.spaces import in_words
 from retain.envs import make_vec
+from retain.envs.checks import check_option_names
 from retain.report.statistics import mean_stderr
 from retain.rollout import judged, play
 
@@ -31,6 +32,10 @@ class EnvironmentConfig:
     kwargs: dict[str, Scalar] = field(default_factory=dict)
     """Options of the environment."""
 
+    def __post_init__(self) -> None:
+        """Checks the names of the options."""
+        check_option_names(self.id, self.kwargs)
+
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationConfig:
@@ -39,8 +44,8 @@ class EvaluationConfig:
     episodes: int = 100
     """Episodes for each value of the parameter; episode e is reset with seed + e."""
 
-    seed: int = 1000
-    """Seed of the first episode."""
+    seed: int = 1_000_000
+    """Seed of the first episode, far from those that data are collected with."""
 
     num_envs: int = 100
     """Episodes played at once."""
@@ -122,6 +127,7 @@ def evaluate_policy(
     kwargs: dict[str, Any] = dict(environment.kwargs)
     if parameter is not None and value is not None:
         kwargs[parameter] = value
+    check_option_names(environment.id, kwargs)
     training = policy.training
     start = time.perf_counter()
     parts = []
@@ -175,6 +181,13 @@ def is_better(metric: str, mean: float, best_metric: str | None, best: float) ->
     return metric == "success"
 
 
+def _scale(space: Any, what: str) -> Any:
+    """What a policy takes for granted of the numbers of a space, beside their count."""
+    if what == "action":
+        return np.dtype(space.dtype).kind
+    return int(space.high.max(initial=0)) if space.dtype == np.uint8 else None
+
+
 def _counted_from(
     first: int, report: Callable[[int, int], None] | None
 ) -> Callable[[int, int], None] | None:
@@ -185,8 +198,8 @@ def _counted_from(
 def check_spaces(policy: Policy, observation_space: Any, action_space: Any) -> None:
     """Checks that a policy can act in an environment.
 
-    Observations may have other bounds than in training, actions may not: a policy of a box of
-    actions fills the bounds that it was made for.
+    Observations may have other bounds than in training, unless they are bytes, which are scaled by
+    them; actions may not: a policy of a box of actions fills the bounds that it was made for.
 
     Raises:
         ConfigError: If a space is of another kind or size, or the actions have other bounds.
@@ -196,8 +209,12 @@ def check_spaces(policy: Policy, observation_space: Any, action_space: Any) -> N
         ("observation", policy.observation_space, observation_space, sizes),
         ("action", policy.action_space, action_space, (*sizes, "low", "high")),
     ):
-        alike = type(mine) is type(theirs) and all(
-            np.array_equal(getattr(mine, name, 0), getattr(theirs, name, 0)) for name in same
+        alike = (
+            type(mine) is type(theirs)
+            and all(
+                np.array_equal(getattr(mine, name, 0), getattr(theirs, name, 0)) for name in same
+            )
+            and _scale(mine, what) == _scale(theirs, what)
         )
         if not alike:
             raise ConfigError(

@@ -288,6 +288,14 @@ def judged(success_B: npt.NDArray[np.float64]) -> npt.NDArray[np.float64] | None
 def read_success(info: dict[str, Any], ended_B: Array, success_B: Array) -> None:
     """Notes in `success_B` what an environment says of the episodes that have just ended."""
     for name in SUCCESS:
-        if name in info:
-            known_B = ended_B & np.asarray(info.get(f"_{name}", np.ones_like(ended_B)))
-            success_B[known_B] = np.asarray(info[name], dtype=np.float64)[known_B]
+        if name not in info:
+            continue
+        known_B = ended_B & np.asarray(info.get(f"_{name}", np.ones_like(ended_B)))
+        try:
+            told_B = np.asarray(info[name], dtype=np.float64).reshape(len(success_B))
+        except (TypeError, ValueError):
+            raise ConfigError(
+                f"the environment's info has a '{name}' that is not a number or a truth value for "
+                f"each episode: {str(info[name])[:80]}"
+            ) from None
+        success_B[known_B] = told_B[known_B]

@@ -180,8 +180,9 @@ class StepTokens(nn.Module):
                 layers += [nn.Linear(rest, rest), nn.ReLU()]
         self.observation = nn.Sequential(*layers)
         self.action_space = action_space
-        boxed = normalize and isinstance(action_space, gym.spaces.Box)
-        self.units = BoxUnits(action_space) if boxed else None
+        self.units: BoxUnits | None = None
+        if normalize and isinstance(action_space, gym.spaces.Box):
+            self.units = BoxUnits(action_space)
         self.action: nn.Linear | None = None
         self.reward: nn.Linear | None = None
         if config.action_width:

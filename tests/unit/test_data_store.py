@@ -154,10 +154,15 @@ def test_a_killed_write_is_neither_seen_nor_kept_for_ever(
     write()
     assert left[0].exists()  # it may be somebody else's, still writing
     yesterday = time.time() - 25 * 3600
-    os.utime(left[0], (yesterday, yesterday))
+    below = sorted(left[0].rglob("*"))
+    for path in (left[0], *below[1:]):
+        os.utime(path, (yesterday, yesterday))
     write("test/other-v0")
+    assert left[0].exists()  # a file in it has just been written to
+    os.utime(below[0], (yesterday, yesterday))
+    write("test/third-v0")
     assert not left[0].exists()
-    assert list_datasets() == ["test/data-v0", "test/other-v0"]
+    assert list_datasets() == ["test/data-v0", "test/other-v0", "test/third-v0"]
 
 
 def test_a_writer_that_comes_second_loses() -> None:

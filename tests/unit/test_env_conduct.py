@@ -54,8 +54,8 @@ gym.register("tests/Careless-v0", entry_point=Careless)
         ("four", r"step\(\) must give .*, not 4 values: ndarray, float, bool, dict"),
         ("nothing", r"step\(\) must give .*, not a NoneType"),
         ("later", r"step\(\) gave an observation of shape \(2, 3\), but its space says \(3,\)"),
-        ("text", r"step\(\) gave the reward 'x', which is not one number"),
-        ("rewards", r"step\(\) gave the reward array\(\[1., 1.\]\), which is not one number"),
+        ("text", r"step\(\) gave the reward 'x', which is not a single number"),
+        ("rewards", r"step\(\) gave the reward array\(\[1., 1.\]\), which is not a single number"),
     ],
 )
 def test_what_breaks_the_contract_is_told_in_one_line(

@@ -76,16 +76,32 @@ def test_changes_and_drift(tmp_path: Path, drawn: list[Figure]) -> None:
 
 def test_probes(tmp_path: Path, drawn: list[Figure]) -> None:
     falling = 10.0 ** -np.arange(6)
-    found = plots.Reading(np.full(6, 0.9), np.full(6, 0.1), falling, np.zeros(6))
-    plots.probe_plot(tmp_path / "a.png", STEPS, {"goal": found}, 0.5, "Probe")
+    half = np.full(6, 0.5)
+    found = plots.Reading(np.full(6, 0.9), np.full(6, 0.1), half, falling, np.zeros(6))
+    plots.probe_plot(tmp_path / "a.png", STEPS, {"goal": found}, "Probe")
     assert drawn[0].axes[1].get_yscale() == "log"
     assert {"Goal", "chance", "Probe"} <= set(texts(drawn[0]))
     many = {f"bit {n}": found for n in range(9)}
-    plots.probe_plot(tmp_path / "b.png", STEPS, many, None, "Probe")
+    plots.probe_plot(tmp_path / "b.png", STEPS, many, "Probe")
     assert "Mean of 9 variables" in texts(drawn[1])
-    flat = plots.Reading(found.accuracy_R, found.stderr_R, np.zeros(6), np.zeros(6))
-    plots.probe_plot(tmp_path / "c.png", STEPS, {"goal": flat}, 0.5, "Probe")
+    flat = plots.Reading(found.accuracy_R, found.stderr_R, half, np.zeros(6), np.zeros(6))
+    plots.probe_plot(tmp_path / "c.png", STEPS, {"goal": flat}, "Probe")
     assert drawn[2].axes[1].get_yscale() == "linear"
+
+
+def test_chance_that_changes_is_a_curve(tmp_path: Path, drawn: list[Figure]) -> None:
+    changing = np.array([1.0, 0.6, 0.5, 0.5, 0.6, np.nan])
+
+    def reading(chance_R: np.ndarray) -> plots.Reading:
+        return plots.Reading(np.full(6, 0.9), np.full(6, 0.1), chance_R, np.ones(6), np.zeros(6))
+
+    plots.probe_plot(tmp_path / "a.png", STEPS, {"key": reading(changing)}, "Probe")
+    np.testing.assert_array_equal(drawn[0].axes[0].get_lines()[1].get_ydata(), changing)
+    assert "Chance" in texts(drawn[0])
+    both = {"key": reading(changing), "door": reading(1.5 - changing)}
+    plots.probe_plot(tmp_path / "b.png", STEPS, both, "Probe")
+    lines = drawn[1].axes[0].get_lines()
+    assert [line.get_color() for line in lines[:2]] == [line.get_color() for line in lines[2:]]
 
 
 def test_attention(tmp_path: Path, drawn: list[Figure]) -> None:

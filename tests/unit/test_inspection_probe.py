@@ -44,7 +44,11 @@ def test_the_probe_is_at_chance_for_noise() -> None:
     assert abs(found.accuracy_R.mean() - 0.5) < 0.06
     assert (found.chance_R == 0.5).all()
     constant = predictions(np.ones((64, 3)), label_RB[0])
-    assert (constant == label_RB[0]).mean() == pytest.approx(0.5, abs=0.1)
+    assert (constant == label_RB[0]).mean() == 0.5
+    for episodes, classes in ((12, 3), (8, 2), (33, 2), (50, 4)):  # no better, and no worse
+        label_B = np.arange(episodes) % classes
+        guess_B = predictions(np.ones((episodes, 3)), label_B)
+        assert (guess_B == label_B).mean() >= np.bincount(label_B).max() / episodes - 1e-9
 
 
 @given(seed=st.integers(0, 99), rows=st.integers(8, 20))
@@ -96,6 +100,7 @@ def findings(accuracy: list[float], **changes: Any) -> dict[str, Any]:
     }
     found = {"accuracy": accuracy, "chance": [0.5] * count, "between": changes.pop("between", None)}
     found["between"] = found["between"] or [1.0] * count
+    found["stderr"] = [0.05] * count
     return {
         "steps": [10 * n for n in range(count)],
         "window": 10,
@@ -127,11 +132,21 @@ def test_verdicts() -> None:
     nan = math.nan
     two = findings([0.5, 1.0, nan, nan], between=[0.0, 1.0, nan, nan])
     late = {"accuracy": [nan, nan, 1.0, 0.5], "chance": [0.5] * 4, "between": [nan, nan, 1.0, 0.01]}
-    two["probe"]["more"] = late
+    two["probe"]["more"] = {**late, "stderr": [0.05] * 4}
     assert "come together" not in verdict(two)
     assert "has fallen to 0.80 at step" in verdict(findings([0.5, 1.0, 1.0, 0.8]))
     part = verdict(findings([0.5, 0.8, 0.75, 0.8]))
     assert "holds a part of the goal: the probe reads it with 0.80" in part
+    # At the end there are too few episodes left to be probed.
+    ends = verdict(findings([0.5, 1.0, 1.0, 1.0, nan, nan]))
+    assert ends.startswith("The memory keeps the goal: the probe reads it with 1.00 at step 30; ")
+    forgets = verdict(findings([0.5, 1.0, 1.0, 0.5, nan, nan]))
+    assert "forgets the goal: the probe falls to chance at step 30" in forgets
+    assert "is not known" in verdict(findings([nan] * 4))
+    little = verdict(findings([0.5, 0.63, 0.61, 0.6]))
+    assert "holds little of the goal: the probe reads it with 0.63 at best, at step 10" in little
+    fallen = verdict(findings([0.5, 1.0, 0.62, 0.62]))
+    assert "forgets the goal: the probe has fallen to 0.62 at step 30" in fallen
     never = verdict(findings([0.5, 0.5, 0.55, 0.5], last_change=-1))
     assert "never holds the goal" in never
     assert "the memory never changes" in never

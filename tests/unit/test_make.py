@@ -18,6 +18,7 @@ from minari.data_collector import EpisodeBuffer
 import retain
 from retain.collection import CollectConfig, collect
 from retain.core.errors import ConfigError, DatasetError, Note, note
+from retain.core.spaces import OneArray
 from retain.data.pack import open_pack
 from retain.data.store import dataset_info, open_dataset
 from retain.envs import make_vec
@@ -62,7 +63,10 @@ def _registered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
 
 def test_parts_come_as_one_array() -> None:
     env, plain = retain.make("tests/Parts-v0"), Parts()
-    assert env.observation_space == gym.spaces.flatten_space(PARTS)
+    flat = gym.spaces.flatten_space(PARTS)
+    np.testing.assert_array_equal(env.observation_space.low, flat.low)
+    np.testing.assert_array_equal(env.observation_space.high, flat.high)
+    assert (flat.dtype, env.observation_space.dtype) == (np.float64, np.float32)
     seen, _ = env.reset(seed=3)
     parts, _ = plain.reset(seed=3)
     for _ in range(4):
@@ -124,7 +128,7 @@ def test_texts_are_left_out_of_environments_and_of_data_that_minari_has_written(
         pack = open_pack("tests/parts-v0")
     with pytest.warns(Note, match="of tests/Parts-v0 have texts.* left out: task"):
         env = retain.make("tests/Parts-v0", texts=True)
-    assert pack.observation_space == env.observation_space == gym.spaces.flatten_space(PARTS)
+    assert pack.observation_space == env.observation_space == OneArray.of(PARTS).space
     first = minari.load_dataset("tests/parts-v0")[0]
     wanted = gym.spaces.flatten(PARTS, {k: first.observations[k][0] for k in PARTS})
     np.testing.assert_array_equal(pack.observations[0], wanted)

@@ -196,9 +196,12 @@ def test_learning_curves_over_environment_steps(tmp_path: Path, drawn: list[Figu
     axes = drawn[0].axes[0]
     assert axes.get_xlabel() == "Environment steps (millions)"
     assert axes.xaxis.get_major_formatter()(1_600_000, 0) == "1.6"
-    (line,) = axes.get_lines()
-    assert line.get_xdata()[-1] == 1_600_000
-    assert line.get_ydata()[-1] == pytest.approx((0.4 + 0.9) / 2)
+    dotted, line = axes.get_lines()
+    assert dotted.get_xdata()[-1] == 1_600_000
+    assert dotted.get_ydata()[-1] == pytest.approx((0.4 + 0.9) / 2)
+    # From where on one run goes on alone.
+    assert line.get_xdata()[np.isfinite(line.get_ydata())][-1] == pytest.approx(1.4e6, abs=6000)
+    assert "dotted: over fewer of them" in " ".join(texts(drawn[0]))
     learning_curves(files[:1], "eval/return", tmp_path / "b.png", x="episodes")
     assert drawn[1].axes[0].get_xlabel() == "Episodes"
 

@@ -225,6 +225,8 @@ def test_other_options_of_the_environment_are_kept_apart() -> None:
         {**entry, "kwargs": {**kwargs, "noise": "none"}, "mean": 0.5},
         {**entry, "kwargs": {**kwargs, "num_hints": 2}, "greedy": True, "mean": 0.25},
         {**entry, "environment": "retain/Other-v0", "kwargs": {"size": 3}, "mean": 0.75},
+        {**entry, "environment": "retain/Others-v0", "kwargs": {"size": 3, "a": 0}, "mean": 0.1},
+        {**entry, "environment": "retain/Others-v0", "kwargs": {"size": 5, "a": 0}, "mean": 0.2},
     ]
     found = {(p.label, p.environment): (p.mean, p.runs) for p in points(data)}
     maze = "retain/TMaze-v0"
@@ -233,10 +235,45 @@ def test_other_options_of_the_environment_are_kept_apart() -> None:
         ("tmaze/rate (noise=none)", maze): (0.5, 1),
         ("tmaze/rate (greedy, num_hints=2)", maze): (0.25, 1),
         ("tmaze/rate", "retain/Other-v0"): (0.75, 1),
+        ("tmaze/rate (size=3)", "retain/Others-v0"): (0.1, 1),
+        ("tmaze/rate (size=5)", "retain/Others-v0"): (0.2, 1),
     }
     for one in data:  # what all have tells nothing apart
         one["evaluations"] = [{**entry, "kwargs": {**kwargs, "noise": "none"}}]
     assert {p.label for p in points(data)} == {"tmaze/rate"}
+
+
+def test_runs_of_one_name_in_two_folders_are_two(tmp_path: Path) -> None:
+    for study, mean in (("a", 1.0), ("b", 0.5)):
+        for seed in (0, 1):
+            one = result(seed)
+            one["run"] = f"rate-seed{seed}"
+            one["evaluations"][0]["mean"] = mean
+            dump_json(tmp_path / study / one["run"] / "results.json", one)
+    data = load_results([tmp_path / "a", tmp_path / "b"])
+    found = points(data)
+    assert sorted(p.mean for p in found) == [0.5, 0.5, 1.0, 1.0]
+    assert {p.runs for p in found} == {1}
+    assert any(str(Path("a") / "rate-seed0)") in p.label for p in found)
+
+
+@pytest.mark.parametrize(
+    ("config", "length"),
+    [
+        ({}, 67),
+        ({"evaluation": {"parameter": "corridor_length"}}, 67),
+        ({"data": {"collect": {"env_kwargs": {"corridor_length": 60}}}}, 60),
+        ({"data": {"collect": {"env_kwargs": {"corridor_length": 90}}}}, 67),
+        ({"data": {"collect": None}, "environment": {"kwargs": {"corridor_length": 60}}}, 67),
+        ({"environment": {"kwargs": {"corridor_length": 60}}}, 60),
+        ({"environment": {"kwargs": {}}, "train": {"env_kwargs": {"corridor_length": 50}}}, 50),
+    ],
+)
+def test_the_length_trained_on_is_in_what_evaluations_vary(
+    config: dict[str, Any], length: int
+) -> None:
+    told = {"evaluation": {"parameter": "corridor_length"}, **config} if config else {}
+    assert training_length(result(0, config=told, training={"length": 67})) == length
 
 
 def test_no_evaluations() -> None:

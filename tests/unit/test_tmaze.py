@@ -154,6 +154,24 @@ def test_balanced_goals_are_exactly_balanced(num_hints: int) -> None:
     assert hints == [1, -1, 1, -1]
 
 
+def test_every_one_of_many_balanced_goals_is_balanced_and_tells_nothing_of_another() -> None:
+    env = TMazeVectorEnv(2000, corridor_length=20, num_hints=12, balanced_goals=True)
+    env.reset(seed=0)
+    goals_BN = env.rules.goals_BN
+    assert (goals_BN.sum(axis=0) == 0).all()
+    together_NN = np.abs(goals_BN.T @ goals_BN) / 2000 - np.eye(12)
+    assert together_NN.max() < 0.1
+    env = TMazeVectorEnv(100, corridor_length=20, num_hints=12, balanced_goals=True)
+    env.reset(seed=1_000_000)
+    assert np.abs(env.rules.goals_BN.sum(axis=0)).max() <= 4
+
+
+@pytest.mark.parametrize("value", ["False", 1, None])
+def test_a_switch_is_true_or_false(value: Any) -> None:
+    with pytest.raises(ConfigError, match="balanced_goals must be true or false"):
+        TMazeEnv(balanced_goals=value)
+
+
 def test_noise_is_what_was_asked_for() -> None:
     for kind in ("discrete", "continuous", "none"):
         env = TMazeEnv(corridor_length=900, noise=kind)

@@ -257,7 +257,10 @@ def _meaning(c: Certificate) -> list[str]:
     edges = [margin for margin in (c.margin, c.writing_margin) if margin is not None]
     margins = [*edges, *([] if c.decision_margin is None else [c.decision_margin])]
     if not edges:
-        lines.append("Other hardware may round otherwise; how near that comes is not known here.")
+        lines += [
+            "Other hardware, or another number of episodes at once, may round otherwise and lead",
+            "to memories that were not tried; how near that comes is not known here.",
+        ]
     elif min(margins) > SAFE_MARGIN:
         lines.append("The margin is far above round-off, so other hardware should give the same.")
     else:

@@ -55,6 +55,12 @@ def run(arguments: list[str]) -> None:
             needs = f"--parameter {settings.parameter} needs its values"
             raise ConfigError(f"{needs}: {typed} VALUE ...")
         values = [scalar_of(typed, text) for text in values]
+    given = environment_options(options.option)
+    if settings.parameter in given:
+        typed = f"--{settings.parameter}s".replace("_", "-")
+        raise ConfigError(
+            f"--option {settings.parameter}: evaluations vary it; give its values as {typed}"
+        )
     target: Path | None = options.json
     if target is not None and target.is_dir():
         raise ConfigError(f"--json {target} is a folder; give the name of a file")
@@ -62,7 +68,7 @@ def run(arguments: list[str]) -> None:
     environment = (
         EnvironmentConfig(id=options.env) if options.env is not None else trained.config.acts_in
     )
-    kwargs = {**environment.kwargs, **environment_options(options.option)}
+    kwargs = {**environment.kwargs, **given}
     with acting(settings.parameter) as report:
         records = api.evaluate(
             trained,

@@ -188,10 +188,12 @@ def _rows(record: dict[str, Any]) -> list[tuple[str, str]]:
             )
         )
     for name, found in record["probe"].items():
-        known = [a for a in found["accuracy"] if a is not None]
-        if known:
-            text = f"{known[min(1, len(known) - 1)]:.2f} after the first segment, {known[-1]:.2f} "
-            rows.append((f"probe: {name}", f"{text}at the last; chance {found['chance'][-1]:.2f}"))
+        # Where few episodes are left, or all have the same, nothing is probed.
+        read = [(a, c) for a, c in zip(found["accuracy"], found["chance"], strict=True) if a == a]
+        if read:
+            (early, _), (late, chance) = read[min(1, len(read) - 1)], read[-1]
+            text = f"{early:.2f} after the first segment, {late:.2f} at the last"
+            rows.append((f"probe: {name}", f"{text}; chance {chance:.2f}"))
     for change in record["changes"][:3]:
         cause = change["causes"][0]
         seen = cause["observation"]
@@ -210,8 +212,8 @@ def _notes(record: dict[str, Any]) -> list[str]:
         )
     if not record["attention"]:
         notes.append(
-            "no figure of attention: the model has no read and write tokens, or no segment "
-            "was completed"
+            "no figure of attention: the model has no read and write tokens, no segment was "
+            "completed, or the windows are not its segments"
         )
     return notes
 

@@ -144,7 +144,7 @@ def environment_options(texts: tuple[str, ...]) -> dict[str, Any]:
         name, sign, value = text.partition("=")
         if not sign or not name:
             raise ConfigError(f"--option {text} is not of the form NAME=VALUE")
-        options[name] = value_of(value)
+        options[name] = _WORDS[value] if value in _WORDS else value_of(value)
     return options
 
 

@@ -231,12 +231,13 @@ def _groups(
             # A run that is named twice is one.
             named.setdefault(path.resolve(), (path, str(name or path.name), seed))
     members = list(named.values())
-    own = [(name, path.name) for path, name, _ in members]
-    runs = [
-        path.name if own.count((name, path.name)) == 1 else str(path) for path, name, _ in members
-    ]
     groups: dict[str, list[str | Path]] = {}
-    titles = told_apart([name for _, name, _ in members], [seed for *_, seed in members], runs)
+    titles = told_apart(
+        [name for _, name, _ in members],
+        [seed for *_, seed in members],
+        [path.name for path, *_ in members],
+        [str(path) for path, *_ in members],
+    )
     for (path, *_), title in zip(members, titles, strict=True):
         groups.setdefault(title, []).append(path)
     return groups

@@ -52,7 +52,7 @@ class OneArray:
         if not numbers or not all(map(_is_numbers, numbers)):
             return None
         alone = numbers[0] if len(numbers) == 1 and isinstance(numbers[0], Box | Discrete) else None
-        flat = alone or gym.spaces.flatten_space(Tuple(numbers))
+        flat = alone or _no_wider_than_needed(gym.spaces.flatten_space(Tuple(numbers)), numbers)
         return OneArray(
             parts, flat, tuple(in_path(path) for path, leaf in leaves if _is_text(leaf))
         )
@@ -93,6 +93,21 @@ class OneArray:
         spaces = [space for _, space in self.parts]
         flat = [_flat(s, np.asarray(v), lead) for s, v in zip(spaces, values, strict=True)]
         return np.concatenate(flat, axis=-1).astype(self.space.dtype, copy=False)
+
+
+def _no_wider_than_needed(flat: Space[Any], parts: list[Space[Any]]) -> Space[Any]:
+    """Returns the space in single precision, unless a part has numbers that need more.
+
+    Zeros and ones are counted as 64 bits wide, and would make all beside them so: images of bytes
+    would take eight times their room.
+    """
+    wide = [part for part in parts if isinstance(part, Box) and part.dtype.itemsize > 4]
+    wide += [
+        part for part in parts if isinstance(part, Box) and part.dtype in (np.int32, np.uint32)
+    ]
+    if wide or not isinstance(flat, Box) or flat.dtype.itemsize <= 4:
+        return flat
+    return Box(flat.low.astype(np.float32), flat.high.astype(np.float32), dtype=np.float32)
 
 
 def in_words(space: Any) -> str:

@@ -13,7 +13,7 @@ import contextlib
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,9 +33,10 @@ from retain.data.store import (
     open_dataset,
     put_in_place,
     temporary_folder,
+    told_as_broken,
 )
 
-FORMAT = 2
+FORMAT = 3
 _FOLDER = "retain_pack"
 _ARRAYS = ("observations", "actions", "rewards", "returns_to_go", "starts", "lengths", "terminated")
 
@@ -166,14 +167,15 @@ def _build(dataset_id: str, folder: Path) -> None:
         return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
 
     try:
-        metadata = dataset.storage.get_episode_metadata(range(dataset.total_episodes))
-        lengths = [int(entry["total_steps"]) for entry in metadata]
+        with told_as_broken(dataset_id):
+            metadata = dataset.storage.get_episode_metadata(range(dataset.total_episodes))
+            lengths = [int(entry["total_steps"]) for entry in metadata]
         one_array = OneArray.of(dataset.observation_space)
         if one_array is not None:
             one_array.tell(f"dataset '{dataset_id}'")
         seen = dataset.observation_space if one_array is None else one_array.space
         spaces = seen, dataset.action_space
-        episodes = dataset.iterate_episodes()
+        episodes = _read_through(dataset_id, dataset.iterate_episodes())
         content = _fill(dataset_id, episodes, lengths, *spaces, one_array, allocate)
         meta = {
             "fingerprint": fingerprint,
@@ -187,6 +189,17 @@ def _build(dataset_id: str, folder: Path) -> None:
             put_in_place(temporary, folder, replace=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _read_through(dataset_id: str, episodes: Iterable[Any]) -> Iterator[Any]:
+    """Yields episodes, as far as they can be read."""
+    source = iter(episodes)
+    while True:
+        with told_as_broken(dataset_id):
+            episode = next(source, None)
+        if episode is None:
+            return
+        yield episode
 
 
 def _fill(

@@ -10,7 +10,6 @@ Axes: B rows, T steps.
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,10 +109,10 @@ class EpisodeReplay:
             ) from None
         self._no_observation = padding_of(observation_space)
         self._no_action = padding_of(action_space)
-        self._episodes: deque[tuple[int, int]] = deque()  # first place and number of steps
+        self._episodes = _Queue()
         self._next = 0
         self._used = 0
-        self._index: tuple[Array, Array, Array] | None = None
+        self._index: tuple[Array, Array] | None = None
 
     @property
     def num_episodes(self) -> int:
@@ -144,7 +143,7 @@ class EpisodeReplay:
                 "raise --train.replay-capacity"
             )
         while self._used + steps + 1 > self.capacity or self.num_episodes == self.max_episodes:
-            self._used -= self._episodes.popleft()[1] + 1
+            self._used -= self._episodes.drop() + 1
         place = (self._next + np.arange(steps + 1)) % self.capacity
         self._observation[place] = observation
         # Never read, but kept in checkpoints: nothing of the episode that was there before.
@@ -153,7 +152,7 @@ class EpisodeReplay:
         self._reward[place[:-1]] = reward
         self._terminated[place] = False
         self._terminated[place[-2]] = terminated
-        self._episodes.append((self._next, steps))
+        self._episodes.add(self._next, steps)
         self._next = int(place[-1] + 1) % self.capacity
         self._used += steps + 1
         self._index = None
@@ -168,13 +167,15 @@ class EpisodeReplay:
         Raises:
             ConfigError: If no episode is as long as a window.
         """
-        firsts, lengths, windows = self._table()
+        if not len(self._episodes):
+            raise ConfigError("the replay is empty; collect episodes first")
+        firsts, lengths = self._episodes.table()
         if self.sequence_length is None:
             chosen_B = rng.integers(len(firsts), size=batch_size)
             offset_B = np.zeros(batch_size, dtype=np.int64)
             length_B = lengths[chosen_B]
         else:
-            ends = np.cumsum(windows)
+            windows, ends = self._windows(lengths)
             if ends[-1] == 0:
                 raise ConfigError(
                     f"no episode in the replay has {self.sequence_length} steps, the longest has "
@@ -189,14 +190,11 @@ class EpisodeReplay:
         start_B = offset_B - lead_B
         return self._gather(firsts[chosen_B] + start_B, lead_B + length_B, start_B == 0, lead_B)
 
-    def _table(self) -> tuple[Array, Array, Array]:
-        """First places and lengths of the episodes, and how many windows each has."""
+    def _windows(self, lengths: Array) -> tuple[Array, Array]:
+        """How many windows each episode has, and their sums up to it."""
         if self._index is None:
-            if not self._episodes:
-                raise ConfigError("the replay is empty; collect episodes first")
-            firsts, lengths = np.array(self._episodes, dtype=np.int64).T
             windows = np.maximum(lengths - (self.sequence_length or 0) + 1, 0)
-            self._index = firsts, lengths, windows
+            self._index = windows, np.cumsum(windows)
         return self._index
 
     def _gather(
@@ -225,7 +223,7 @@ class EpisodeReplay:
         """What is stored, as arrays and numbers."""
         used = self._places()
         return {
-            "episodes": [list(episode) for episode in self._episodes],
+            "episodes": np.stack(self._episodes.table(), axis=1).tolist(),
             "next": self._next,
             "observation": self._observation[used],
             "action": self._action[used],
@@ -235,9 +233,11 @@ class EpisodeReplay:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes on where `state_dict` was taken, if the arguments are the same."""
-        self._episodes = deque((int(first), int(steps)) for first, steps in state["episodes"])
+        self._episodes = _Queue()
+        for first, steps in state["episodes"]:
+            self._episodes.add(int(first), int(steps))
         self._next = int(state["next"])
-        self._used = sum(steps + 1 for _, steps in self._episodes)
+        self._used = int((self._episodes.table()[1] + 1).sum())
         used = self._places()
         for name in ("observation", "action", "reward", "terminated"):
             getattr(self, f"_{name}")[used] = np.asarray(state[name])
@@ -246,6 +246,42 @@ class EpisodeReplay:
     def _places(self) -> Array:
         """The places in use, from the oldest on."""
         return (self._next - self._used + np.arange(self._used)) % self.capacity
+
+
+class _Queue:
+    """First places and lengths of episodes, the oldest first, as arrays at any time.
+
+    They lie one after another in a larger array. What is left moves to its beginning when its end
+    is reached, so that on average an episode is moved once.
+    """
+
+    def __init__(self) -> None:
+        self._rows = np.zeros((2, 64), dtype=np.int64)
+        self._start = self._stop = 0
+
+    def __len__(self) -> int:
+        return self._stop - self._start
+
+    def add(self, first: int, steps: int) -> None:
+        """Adds an episode at the end."""
+        if self._stop == self._rows.shape[1]:
+            kept = self._rows[:, self._start : self._stop].copy()
+            if 2 * len(self) > self._rows.shape[1]:
+                self._rows = np.zeros((2, 2 * self._rows.shape[1]), dtype=np.int64)
+            self._start, self._stop = 0, kept.shape[1]
+            self._rows[:, : self._stop] = kept
+        self._rows[:, self._stop] = first, steps
+        self._stop += 1
+
+    def drop(self) -> int:
+        """Takes the oldest episode out and returns its number of steps."""
+        self._start += 1
+        return int(self._rows[1, self._start - 1])
+
+    def table(self) -> tuple[Array, Array]:
+        """Returns first places and lengths, of shape [E]."""
+        firsts, lengths = self._rows[:, self._start : self._stop]
+        return firsts, lengths
 
 
 def _where(mask: Array, values: Array, fill: int = 0) -> Array:

@@ -251,7 +251,7 @@ def open_dataset(dataset_id: str) -> minari.MinariDataset:
         if not known:
             hint = "there are none yet"
         raise DatasetError(f"no dataset '{dataset_id}' in {_datasets_path()}; {hint}")
-    try:
+    with told_as_broken(dataset_id):
         dataset = minari.load_dataset(dataset_id)
         storage = dataset.storage
         if storage.FORMAT == "hdf5":
@@ -259,18 +259,31 @@ def open_dataset(dataset_id: str) -> minari.MinariDataset:
                 found = len(file)
             if found != storage.total_episodes:
                 raise ValueError(f"{found} of {storage.total_episodes} episodes are there")
+    return dataset
+
+
+@contextlib.contextmanager
+def told_as_broken(dataset_id: str) -> Iterator[None]:
+    """Turns what goes wrong while a dataset is read into one line.
+
+    Raises:
+        DatasetError: If anything does.
+    """
+    try:
+        yield
+    except DatasetError:
+        raise
     except Exception as error:  # Minari has no error of its own; any of these means the same
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DatasetError(
             f"dataset '{dataset_id}' is broken ({reason}); delete or overwrite it"
         ) from error
-    return dataset
 
 
 def dataset_extra(dataset_id: str) -> dict[str, Any]:
     """What `write_dataset` was given as `extra`; empty for datasets written by others."""
     metadata = open_dataset(dataset_id).storage.metadata
-    return dict(metadata.get(_METADATA_KEY, {}).get("extra", {}))
+    return dict((metadata.get(_METADATA_KEY) or {}).get("extra") or {})
 
 
 def dataset_seeds(dataset_id: str) -> set[int]:
@@ -280,8 +293,9 @@ def dataset_seeds(dataset_id: str) -> set[int]:
         DatasetError: If the dataset is missing or broken.
     """
     storage = open_dataset(dataset_id).storage
-    episodes = storage.get_episode_metadata(range(storage.total_episodes))
-    return {int(episode["seed"]) for episode in episodes if episode.get("seed") is not None}
+    with told_as_broken(dataset_id):
+        episodes = storage.get_episode_metadata(range(storage.total_episodes))
+        return {int(episode["seed"]) for episode in episodes if episode.get("seed") is not None}
 
 
 def dataset_info(dataset_id: str) -> DatasetInfo:
@@ -292,11 +306,12 @@ def dataset_info(dataset_id: str) -> DatasetInfo:
     """
     dataset = open_dataset(dataset_id)
     metadata = dataset.storage.metadata
-    rewards = list(_rewards(dataset))
+    with told_as_broken(dataset_id):
+        rewards = list(_rewards(dataset))
     lengths = [len(rewards_T) for rewards_T in rewards]
     returns = [float(np.sum(rewards_T, dtype=np.float64)) for rewards_T in rewards]
     spec = dataset.env_spec
-    ours = metadata.get(_METADATA_KEY, {})
+    ours = metadata.get(_METADATA_KEY) or {}
     files = [file for file in dataset.storage.data_path.rglob("*") if file.is_file()]
     return DatasetInfo(
         dataset_id=dataset_id,
@@ -325,7 +340,9 @@ def temporary_folder(parent: Path) -> Path:
     """
     for path in parent.glob(f"{_TEMPORARY}*"):
         with contextlib.suppress(FileNotFoundError):
-            if time.time() - path.stat().st_mtime > _FORGOTTEN_SECONDS:
+            # A folder's own time does not change while files below it are written.
+            latest = max(file.stat().st_mtime for file in (path, *path.rglob("*")))
+            if time.time() - latest > _FORGOTTEN_SECONDS:
                 shutil.rmtree(path, ignore_errors=True)
     folder = parent / f"{_TEMPORARY}{uuid.uuid4().hex}"
     try:

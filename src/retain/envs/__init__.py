@@ -18,7 +18,7 @@ import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec, load_env_creator
 from gymnasium.vector import AutoresetMode
 
-from retain.core.errors import ConfigError, UnknownNameError, first_line
+from retain.core.errors import ConfigError, RetainError, UnknownNameError, first_line
 from retain.core.registry import IMPORT_YOURS, load_plugins
 from retain.core.spaces import OneArray
 from retain.envs import associative_recall as _associative_recall  # these register their experts
@@ -29,6 +29,7 @@ from retain.envs import rooms_experts as _rooms_experts  # noqa: F401 (imported 
 from retain.envs import tmaze as _tmaze
 from retain.envs import visual_match as _visual_match
 from retain.envs.batched import as_autoreset_mode
+from retain.envs.checks import check_count
 from retain.envs.experts import EXPERTS, Behaviour, expert, register_expert
 
 __all__ = [
@@ -117,8 +118,9 @@ def make(id: str, **kwargs: Any) -> gym.Env[Any, Any]:
     outer: dict[str, Any] = {}
     if "max_episode_steps" in kwargs and "max_episode_steps" not in (known or ()):
         outer["max_episode_steps"] = kwargs.pop("max_episode_steps")
+        check_count("max_episode_steps", outer["max_episode_steps"])
     spec.kwargs |= kwargs
-    with _told_what_is_missing(spec.id):
+    with _told_what_is_missing(spec.id), _told_of_options(spec.id, kwargs):
         env = gym.make(spec, **outer)
     one_array = OneArray.of(env.observation_space)
     if one_array is not None:
@@ -192,6 +194,22 @@ def _told_what_is_missing(id: str) -> Iterator[None]:
         raise ConfigError(
             f"{id} cannot be made: {first_line(error)}{hint if module else ''}"
         ) from None
+
+
+@contextlib.contextmanager
+def _told_of_options(id: str, kwargs: dict[str, Any]) -> Iterator[None]:
+    """Turns an environment's own complaint of its options into one line.
+
+    Without options it is a fault of the environment, whose place in the code is worth seeing.
+    """
+    try:
+        yield
+    except (AssertionError, LookupError, TypeError, ValueError, gym.error.Error) as error:
+        if isinstance(error, RetainError | gym.error.DependencyNotInstalled) or not kwargs:
+            raise
+        given = ", ".join(f"{name}={value!r}" for name, value in kwargs.items())
+        why = f"{type(error).__name__}: {first_line(error)}"
+        raise ConfigError(f"{id} cannot be made with {given}: {why}") from error
 
 
 def _creator(entry_point: Any) -> Any:

@@ -22,7 +22,7 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
 from retain.core.errors import ConfigError
-from retain.envs.checks import check_count
+from retain.envs.checks import whole_number
 from retain.envs.snapshots import Snapshot
 
 Array = npt.NDArray[Any]
@@ -382,8 +382,10 @@ def as_autoreset_mode(mode: str | AutoresetMode) -> AutoresetMode:
 
 
 def _seed(seed: Any) -> int:
-    check_count("a seed", seed, least=0)
-    return int(seed)
+    number = whole_number("a seed", seed)
+    if number < 0:
+        raise ConfigError(f"a seed must be at least 0, got {number}")
+    return number
 
 
 def _actions(

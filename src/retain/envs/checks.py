@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Iterable
+from numbers import Real
 from typing import Any
 
 from retain.core.errors import ConfigError
+
+#: More steps or cells than that are not counted without error everywhere.
+MOST = 2**53
 
 
 def whole_number(name: str, value: Any) -> int:
@@ -16,21 +21,35 @@ def whole_number(name: str, value: Any) -> int:
         ConfigError: If it is none.
     """
     try:
-        return operator.index(value)
+        if not isinstance(value, bool):
+            return operator.index(value)
     except TypeError:
-        raise ConfigError(f"{name} must be a whole number, got {value!r}") from None
+        pass
+    raise ConfigError(f"{name} must be a whole number, got {value!r}")
 
 
 def check_count(name: str, value: Any, least: int = 1) -> None:
     """Raises ConfigError unless `value` is a whole number of at least `least`."""
     number = whole_number(name, value)
-    if number < least:
-        raise ConfigError(f"{name} must be at least {least}, got {number}")
+    if not least <= number <= MOST:
+        limit = f"at most {MOST}" if number > MOST else f"at least {least}"
+        raise ConfigError(f"{name} must be {limit}, got {number}")
+
+
+def check_option_names(id: str, names: Iterable[str]) -> None:
+    """Checks that no option of an environment has a name that says how a batch of them is made.
+
+    Raises:
+        ConfigError: If one has.
+    """
+    for name in names:
+        if name in ("id", "num_envs", "autoreset_mode", "independent_rows"):
+            raise ConfigError(f"{id} has no option '{name}': that is not for it to say")
 
 
 def check_number(name: str, value: Any) -> None:
     """Raises ConfigError unless `value` is a finite number."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
         raise ConfigError(f"{name} must be a finite number, got {value!r}")
 
 

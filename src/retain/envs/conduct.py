@@ -42,9 +42,11 @@ def check_conduct(env: gym.Env[Any, Any], name: str) -> None:
             f"of information, not {_told(given)}"
         )
     _check_observation(given[0], inner.observation_space, f"{name}: step()")
-    one = isinstance(given[1], np.ndarray | np.generic) and given[1].size == 1
+    one = isinstance(given[1], np.ndarray | np.generic) and given[1].ndim == 0
     if not isinstance(given[1].item() if one else given[1], Real):
-        raise ConfigError(f"{name}: step() gave the reward {given[1]!r}, which is not one number")
+        raise ConfigError(
+            f"{name}: step() gave the reward {given[1]!r}, which is not a single number"
+        )
 
 
 def _check_observation(observation: Any, space: gym.Space[Any], what: str) -> None:

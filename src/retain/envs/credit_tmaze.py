@@ -252,7 +252,9 @@ def _moves(junction: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
     """
     up, down = junction + 1, junction + 2
     corridor = np.arange(junction + 1)
-    cells_C2 = np.array([*((x, 0) for x in corridor), (junction, 1), (junction, -1)])
+    cells_C2 = np.zeros((junction + 3, 2), dtype=np.int64)
+    cells_C2[corridor, 0] = corridor
+    cells_C2[[up, down]] = (junction, 1), (junction, -1)
     moves_CA = np.repeat(np.arange(len(cells_C2))[:, None], NUM_MOVES, axis=1)
     moves_CA[corridor, RIGHT] = np.minimum(corridor + 1, junction)
     moves_CA[corridor, LEFT] = np.maximum(corridor - 1, 0)

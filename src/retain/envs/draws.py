@@ -55,6 +55,19 @@ def keys(seeds: Sequence[int]) -> npt.NDArray[np.uint64]:
     return keys_R
 
 
+def balanced_bits(seed: int, count: int) -> npt.NDArray[np.int64]:
+    """Bits of which each is 0 for half of a few consecutive seeds, and 1 for the rest; shape [N].
+
+    The first three are those of the seed itself, so eight seeds have every combination of them.
+    Later ones of the seed would hardly change from one seed to the next. So these are opposite for
+    the seeds 2n and 2n + 1, and whether the first of both has a 0 or a 1 is drawn for each n.
+    """
+    words_N = mix(keys([seed >> 1]) + np.arange(count, dtype=np.uint64) * np.uint64(_STEP))
+    bits_N = (words_N & np.uint64(1)).astype(np.int64) ^ (seed & 1)
+    bits_N[:3] = [seed >> place & 1 for place in range(min(count, 3))]
+    return bits_N
+
+
 class Draws:
     """The random words of every row's present episode.
 
@@ -201,6 +214,10 @@ class FixedHorizonRules(DrawnRules):
         if count == self.num_rows:
             return slice(None)
         return np.flatnonzero(found_B) if count else None
+
+    def present_ages(self) -> list[int]:
+        """The ages that some rows may have."""
+        return [self.now - start for start in self._starts]
 
     def ages(self) -> int | npt.NDArray[np.int64]:
         """Steps every row has taken: one number if all agree, as rows begun together do, else [B].

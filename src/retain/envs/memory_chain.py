@@ -161,13 +161,14 @@ class BitsRules(FixedHorizonRules):
         """Moves the clock, changes what is shown, and pays for the last action."""
         terminated_B, last = self.tick()
         present_BN = self._present_BO[:, 2:]
-        for age, columns, shown in self._bit_changes:
-            rows = self.at_age(age)
-            if rows is not None:
+        for age in self.present_ages():
+            bits, query = self._bit_changes.get(age, ()), self._query_changes.get(age, ())
+            rows = self.at_age(age) if bits or query else None
+            if rows is None:
+                continue
+            for columns, shown in bits:
                 present_BN[rows, columns] = self._signs_BN[rows, columns] if shown else 0
-        for age, _, shown in self._query_changes:
-            rows = self.at_age(age)
-            if rows is not None:
+            for _, shown in query:
                 self._present_BO[rows, 1] = self.query_B[rows] if shown else 0
         rewards_B = np.zeros(self.num_rows)
         if last is not None:
@@ -196,16 +197,17 @@ class BitsRules(FixedHorizonRules):
         return line
 
 
-def _changes(shown_AN: npt.NDArray[np.bool_]) -> list[tuple[int, slice, bool]]:
-    """The ages at which columns begin or cease to be shown; neighbours that do so come together."""
-    found = []
+def _changes(shown_AN: npt.NDArray[np.bool_]) -> dict[int, list[tuple[slice, bool]]]:
+    """By age, which columns begin or cease to be shown; neighbours that do so come together."""
+    found: dict[int, list[tuple[slice, bool]]] = {}
     change_AN = np.diff(shown_AN.astype(np.int8), axis=0)
     for age in np.flatnonzero(change_AN.any(axis=1)):
         places = np.flatnonzero(change_AN[age])
         breaks = (np.diff(places) > 1) | (np.diff(change_AN[age, places]) != 0)
         for run in np.split(places, np.flatnonzero(breaks) + 1):
             shown = bool(shown_AN[age + 1, run[0]])
-            found.append((int(age) + 1, slice(int(run[0]), int(run[-1]) + 1), shown))
+            columns = slice(int(run[0]), int(run[-1]) + 1)
+            found.setdefault(int(age) + 1, []).append((columns, shown))
     return found
 
 

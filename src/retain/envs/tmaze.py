@@ -43,6 +43,7 @@ import numpy.typing as npt
 from retain.core.errors import ConfigError
 from retain.envs.batched import BatchedEnv, BatchedRules, BatchedVectorEnv, Transition
 from retain.envs.checks import check_count, check_lengths, check_number
+from retain.envs.draws import balanced_bits
 from retain.envs.experts import register_expert
 from retain.envs.noise import Noise, RowNoise
 from retain.envs.tmaze_picture import Scene, as_picture, as_text
@@ -83,7 +84,7 @@ class TMazeOptions:
     step_penalty: float = 0.0
     """Subtracted at every step that is not the last."""
     balanced_goals: bool = False
-    """Take the goals from the bits of the reset seed, so that consecutive seeds are balanced."""
+    """Take the goals from the reset seed, so that each is up in half of consecutive seeds."""
     noise: Noise = "discrete"
     """`discrete`: -1, 0 or 1; `continuous`: from -1 to 1; `none`: always 0."""
     max_episode_steps: int | None = None
@@ -103,8 +104,9 @@ class TMazeOptions:
             if value not in names:
                 raise ConfigError(f"{name} '{value}' is not one of {', '.join(names)}")
         check_lengths(self.min_corridor_length, self.corridor_length)
-        if not isinstance(self.named_hints, bool):  # it adds a channel, and no other number may
-            raise ConfigError(f"named_hints must be true or false, got {self.named_hints!r}")
+        for name in ("named_hints", "balanced_goals"):  # a text would be true, whatever it says
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigError(f"{name} must be true or false, got {getattr(self, name)!r}")
         if self.replacements and not self.named_hints:
             raise ConfigError(
                 f"replacements {self.replacements} need named_hints: a hint that replaces another "
@@ -187,8 +189,7 @@ class TMazeRules(BatchedRules):
         if len(self._lengths) > 1:
             length = self._lengths[int(rng.integers(len(self._lengths)))]
         if options.balanced_goals:
-            seed = self.seeds[row] or 0
-            bits_N: Any = np.array([seed >> hint & 1 for hint in range(count)])
+            bits_N: Any = balanced_bits(self.seeds[row] or 0, count)
         else:
             bits_N = rng.integers(0, 2, size=count)
         self.goals_BN[row] = 2 * bits_N - 1

@@ -68,15 +68,13 @@ def write(inspection: Inspection, folder: Path, about: dict[str, Any]) -> dict[s
     }
     if inspection.probes:
         probes = {
-            name: plots.Reading(p.accuracy_R, p.stderr_R, p.between_R, p.within_R)
+            name: plots.Reading(p.accuracy_R, p.stderr_R, p.chance_R, p.between_R, p.within_R)
             for name, p in inspection.probes.items()
         }
-        chances = {round(float(p.chance_R[0]), 3) for p in inspection.probes.values()}
         figures["probe"] = plots.probe_plot(
             folder / "probe.png",
             steps_R,
             probes,
-            chances.pop() if len(chances) == 1 else None,
             f"What a linear probe reads from the memory ({len(recording.lengths_B)} episodes)",
         )
     if inspection.attention:

@@ -343,8 +343,9 @@ class _Recorder:
         self.last_window = window
         self.windows.append(window)
         if len(self.windows) > self.most_windows:
+            # Of those that changed the least, the latest: the first segment is where things begin.
             sizes = [found.size for found in self.windows]
-            del self.windows[int(np.argmin(sizes))]
+            del self.windows[len(sizes) - 1 - int(np.argmin(sizes[::-1]))]
 
 
 def _hidden(env: Any, told: dict[str, Array]) -> dict[str, Array]:

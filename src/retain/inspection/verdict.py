@@ -29,25 +29,31 @@ def verdict(record: dict[str, Any]) -> str:
     if skill is None:
         return f"{_first_capital(course)}; what it holds is not known, as nothing was probed."
     name, skill_R = skill
-    last = float(skill_R[-1])
+    end, last = len(skill_R) - 1, float(skill_R[-1])
     best = float(skill_R.max())
     if best < LOST:
+        clearest = int(skill_R.argmax())
+        if _is_chance(record, clearest):
+            return (
+                f"The memory never holds {name}: the probe stays at chance, so it is not written, "
+                f"or not in a linear way; {course}."
+            )
         return (
-            f"The memory never holds {name}: the probe stays at chance, so it is not written, or "
-            f"not in a linear way; {course}."
+            f"The memory holds little of {name}: the probe reads it with "
+            f"{_accuracy(record, clearest):.2f} at best, at step {steps[clearest]:,}; {course}."
         )
     if last >= best - FALL:
-        return f"{_kept(record, name, last)}; {course}{_unused(record, last)}."
+        return f"{_kept(record, name, end, last)}; {course}{_unused(record, last)}."
     after = np.flatnonzero(skill_R >= best - FALL)[-1] + 1
     lost = np.flatnonzero(skill_R[after:] < LOST)
-    fall = f"has fallen to {_accuracy(record, -1):.2f} at step {steps[-1]:,}"
-    if last < LOST:
+    fall = f"has fallen to {_accuracy(record, end):.2f} at step {steps[end]:,}"
+    if last < LOST and _is_chance(record, end):
         fall = f"falls to chance at step {steps[int(after + lost[0])]:,}"
-    return f"The memory forgets {name}: the probe {fall}; {_together(record) or course}."
+    return f"The memory forgets {name}: the probe {fall}; {_together(record, end) or course}."
 
 
-def _kept(record: dict[str, Any], name: str, last: float) -> str:
-    accuracy, step = _accuracy(record, -1), record["steps"][-1]
+def _kept(record: dict[str, Any], name: str, end: int, last: float) -> str:
+    accuracy, step = _accuracy(record, end), record["steps"][end]
     how = "keeps" if last >= HELD else "holds a part of"
     return f"The memory {how} {name}: the probe reads it with {accuracy:.2f} at step {step:,}"
 
@@ -82,7 +88,10 @@ def _course(record: dict[str, Any]) -> str:
 
 
 def _skill(record: dict[str, Any]) -> tuple[str, Any] | None:
-    """The mean over the hidden variables of how far the probe is above chance, for each entry."""
+    """The mean over the hidden variables of how far the probe is above chance, for each entry.
+
+    Entries at the end at which nothing was probed, as where few episodes are left, are cut off.
+    """
     skills = []
     names = list(record["probe"])
     for found in record["probe"].values():
@@ -91,17 +100,20 @@ def _skill(record: dict[str, Any]) -> tuple[str, Any] | None:
     if not skills:
         return None
     table_VR = np.array(skills)
-    if np.isnan(table_VR).all(axis=0)[-1]:
+    probed = np.flatnonzero(~np.isnan(table_VR).all(axis=0))
+    if not probed.size:
         return None
+    table_VR = table_VR[:, : probed[-1] + 1]
     known_VR = ~np.isnan(table_VR)
     skill_R = np.where(known_VR, table_VR, 0.0).sum(axis=0) / np.maximum(1, known_VR.sum(axis=0))
     what = f"the {names[0]}" if len(names) == 1 else f"the {len(names)} hidden variables"
     return what, skill_R
 
 
-def _together(record: dict[str, Any]) -> str | None:
+def _together(record: dict[str, Any], end: int) -> str | None:
     """Whether the memories of different values of what is hidden end at one and the same."""
     between_R = np.mean([found["between"] for found in record["probe"].values()], axis=0)
+    between_R = between_R[: end + 1]
     if np.isnan(between_R[-1]):  # at the end something hidden is not probed
         return None
     most = int(np.nanargmax(between_R))
@@ -114,7 +126,17 @@ def _together(record: dict[str, Any]) -> str | None:
 
 
 def _accuracy(record: dict[str, Any], entry: int) -> float:
-    return float(np.nanmean([found["accuracy"][entry] for found in record["probe"].values()]))
+    return _mean(record, "accuracy", entry)
+
+
+def _mean(record: dict[str, Any], what: str, entry: int) -> float:
+    return float(np.nanmean([found[what][entry] for found in record["probe"].values()]))
+
+
+def _is_chance(record: dict[str, Any], entry: int) -> bool:
+    """Whether the probe is no more than two standard errors above what a guess gets."""
+    above = _accuracy(record, entry) - _mean(record, "chance", entry)
+    return above <= 2 * _mean(record, "stderr", entry)
 
 
 def _first_capital(text: str) -> str:

@@ -233,9 +233,9 @@ def _check_seeds(rows: Sequence[Evaluation]) -> None:
     """Runs of one line and place must differ in their seed: else they differ in something more."""
     found: dict[tuple[Any, ...], str] = {}
     for row in rows:
-        other = found.setdefault((row.label, row.environment, row.value, row.seed), row.run)
-        if other != row.run:
+        other = found.setdefault((row.label, row.environment, row.value, row.seed), row.file)
+        if other != row.file:
             raise ConfigError(
-                f"the runs '{other}' and '{row.run}' are both of '{row.label}' with seed "
+                f"the runs '{other}' and '{row.file}' are both of '{row.label}' with seed "
                 f"{row.seed}; group by recipe, or leave one out"
             )

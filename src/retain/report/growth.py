@@ -12,6 +12,7 @@ from retain.report import drawing
 from retain.report.checks import Result
 from retain.report.drawing import legend, words
 from retain.report.final import Group, environment_of, name_of, short_name
+from retain.report.results import as_number
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -82,7 +83,7 @@ def whole_mastered(result: Result) -> dict[str, float] | None:
     """
     needed = result["config"]["train"]["curriculum_score"]
     history = result["training"].get("history", [])
-    return next((h for h in history if h["mean"] >= needed), None)
+    return next((h for h in history if as_number(h["mean"]) >= needed), None)
 
 
 def mastered_vs_steps(

@@ -229,6 +229,8 @@ class Reading:
 
     accuracy_R: Array
     stderr_R: Array
+    chance_R: Array
+    """What a guess gets."""
     between_R: Array
     """Distance between the mean memories of two values of the variable."""
     within_R: Array
@@ -239,7 +241,6 @@ def probe_plot(
     path: str | Path,
     steps_R: Array,
     readings: Mapping[str, Reading],
-    chance: float | None,
     title: str,
 ) -> Path:
     """Draws what a linear probe reads from the memory, and how far memories lie apart.
@@ -248,7 +249,6 @@ def probe_plot(
         path: The file to write.
         steps_R: The step of each entry.
         readings: For each hidden variable what was found.
-        chance: Accuracy of a guess.
         title: Above the plot.
     """
     lines = dict(readings)
@@ -265,7 +265,7 @@ def probe_plot(
             above.plot(steps_R, found.accuracy_R, color=colour(i), label=words(name), clip_on=False)
             below.plot(steps_R, _above_zero(found.between_R), color=colour(i))
             below.plot(steps_R, _above_zero(found.within_R), color=colour(i), linestyle=":", lw=1.5)
-        drawing.chance_line(above, chance)
+        _chances(above, steps_R, [found.chance_R for found in lines.values()])
         above.set_ylabel("Accuracy of the probe")
         above.set_title(title, fontsize=10)
         _log_if_positive(below, [found.between_R for found in lines.values()])
@@ -280,8 +280,24 @@ def probe_plot(
     return drawing.save(path, draw, (7.2, 5.4))
 
 
+def _chances(axes: Axes, steps_R: Array, chances: Sequence[Array]) -> None:
+    """Draws what a guess gets: a line over the axis, or curves where it changes."""
+    known = [np.round(chance_R[np.isfinite(chance_R)], 3) for chance_R in chances]
+    values = set(np.concatenate(known).tolist())
+    if len(values) == 1:
+        drawing.chance_line(axes, values.pop())
+        return
+    for i, chance_R in enumerate(chances):
+        same = all(np.array_equal(chance_R, other, equal_nan=True) for other in chances)
+        tone = drawing.GREY if same else colour(i)
+        label = "Chance" if same else None
+        axes.plot(steps_R, chance_R, color=tone, linestyle=(0, (4, 3)), lw=1.2, label=label)
+        if same:
+            return
+
+
 def _mean(readings: Sequence[Reading]) -> Reading:
-    names = ("accuracy_R", "stderr_R", "between_R", "within_R")
+    names = ("accuracy_R", "stderr_R", "chance_R", "between_R", "within_R")
     return Reading(*(np.mean([getattr(r, name) for r in readings], axis=0) for name in names))
 
 

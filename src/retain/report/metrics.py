@@ -199,6 +199,8 @@ def curve(
     runs = [series(path, key, x) for path in paths]
     first, last = min(places[0] for places, _ in runs), max(places[-1] for places, _ in runs)
     x_S = np.linspace(first, last, POINTS) if first < last else np.asarray([first])
+    # A run of a single value would else fall between two places.
+    x_S = np.union1d(x_S, [places[0] for places, _ in runs if places.size == 1])
     smooth_runs = [(places, rolling_mean(values, smooth)) for places, values in runs]
     values_RS = np.stack(
         [

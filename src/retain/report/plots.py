@@ -171,17 +171,24 @@ def learning_curves(
             margin = 0.05 * (most - least) or 0.5
             axes.set_ylim(least - margin, most + margin)
         alpha = min(0.2, 0.8 / len(curves))  # many bands on each other would hide the lines
+        fewer = False
         for i, (name, curve) in enumerate(curves.items()):
             axes.fill_between(
                 curve.x_S, curve.low_S, curve.high_S, color=colour(i), alpha=alpha, linewidth=0
             )
             runs = "1 run" if curve.runs == 1 else f"{curve.runs} runs"
+            # The mean of those that go on is not that of all: it may fall, though no run does.
+            whole_S = curve.count_S == curve.runs
+            if not whole_S.all():
+                fewer = True
+                style = {"color": colour(i), "linestyle": ":", "lw": 1.2}
+                axes.plot(curve.x_S, curve.mean_S, clip_on=not unit, **style)
             axes.plot(
                 curve.x_S,
-                curve.mean_S,
+                np.where(whole_S, curve.mean_S, np.nan),
                 color=colour(i),
                 linestyle=dash(i),
-                marker="o" if curve.x_S.size == 1 else None,
+                marker="o" if whole_S.sum() == 1 else None,
                 label=f"{name} ({runs})" if name else runs,
                 clip_on=not unit,
                 zorder=3,
@@ -195,7 +202,8 @@ def learning_curves(
         if title:
             axes.set_title(title, pad=10)
         several = any(curve.runs > 1 for curve in curves.values())
-        legend(figure, axes, f"Mean over runs{_BANDS[band]}" if several else "")
+        told = f"Mean over runs{_BANDS[band]}" if several else ""
+        legend(figure, axes, f"{told}; dotted: over fewer of them" if fewer else told)
 
     return drawing.save(path, draw, (6.4, 4.0))
 

@@ -67,6 +67,8 @@ class Evaluation:
     label: str
     """The name of the run's group: runs of one label differ in the seed only."""
     run: str
+    file: str
+    """Where the run's result is; runs of several folders may have one name."""
     recipe: str
     model: str
     seed: int
@@ -132,7 +134,12 @@ def load_results(
     for path in given:
         for file in _find(path, left_out or (lambda folder: None)):
             files.setdefault(file.resolve(), file)
-    return [check_result(load_json(file), file) for file in files.values()]
+    return [_of(file, check_result(load_json(file), file)) for file in files.values()]
+
+
+def _of(file: Path, result: Result) -> Result:
+    """Notes where a result comes from: runs of several folders may have one name."""
+    return {**result, "file": str(file.parent if file.name == FILE_NAME else file)}
 
 
 def _find(path: str | Path, left_out: Callable[[Path], None]) -> list[Path]:
@@ -183,20 +190,35 @@ def labels(results: Sequence[Result]) -> list[str]:
         [str(result.get("label") or result["recipe"]) for result in results],
         [result["seed"] for result in results],
         [result["run"] for result in results],
+        [_identity(result) for result in results],
     )
 
 
-def told_apart(names: Sequence[str], seeds: Sequence[Any], runs: Sequence[str]) -> list[str]:
+def _identity(result: Result) -> str:
+    """What tells a run from all others."""
+    return str(result.get("file", result["run"]))
+
+
+def told_apart(
+    names: Sequence[str], seeds: Sequence[Any], runs: Sequence[str], files: Sequence[str]
+) -> list[str]:
     """Returns names under which runs may be put together.
 
     Runs of one name must differ in the seed only. Where two of them share a seed, they must have
-    differed in something else, and then each run stands alone as `name (run)`.
+    differed in something else, and then each run stands alone as `name (run)`; or, where two of
+    these are called alike, as `name (file)`.
 
     Args:
         names: A name for each run.
         seeds: Its seed; None if it is not known.
         runs: What it is called itself.
+        files: Where it is.
     """
+    own = list(zip(names, runs, strict=True))
+    runs = [
+        run if own.count((name, run)) == 1 else file
+        for (name, run), file in zip(own, files, strict=True)
+    ]
     known: dict[str, list[Any]] = {}
     for name, seed in zip(names, seeds, strict=True):
         if seed is not None:
@@ -208,9 +230,29 @@ def told_apart(names: Sequence[str], seeds: Sequence[Any], runs: Sequence[str]) 
 
 
 def training_length(result: Result) -> Value:
-    """Returns the longest episode a run was trained on; None if its result does not say."""
+    """Returns the longest episode a run was trained on; None if its result does not say.
+
+    In what the evaluations vary, such as the length of a corridor, if the configuration says how
+    long that was; else in steps.
+    """
     training = result.get("training")
-    return training.get("length") if isinstance(training, dict) else None
+    steps = training.get("length") if isinstance(training, dict) else None
+    config = result.get("config")
+    option = _option_trained_on(config) if isinstance(config, dict) else None
+    if isinstance(steps, int) and isinstance(option, int):
+        return min(steps, option)  # less, if not all of what was to be trained on was come to
+    return steps
+
+
+def _option_trained_on(config: dict[str, Any]) -> Any:
+    """The value that training had of the option that evaluations vary."""
+    told = [config.get(name) or {} for name in ("evaluation", "environment", "train", "data")]
+    if not all(isinstance(part, dict) for part in told):
+        return None
+    evaluation, environment, train, data = told
+    collected = (data.get("collect") or {}).get("env_kwargs") or {}
+    acted = {**(environment.get("kwargs") or {}), **(train.get("env_kwargs") or {})}
+    return (collected if data else acted).get(evaluation.get("parameter"))
 
 
 def evaluations(
@@ -221,7 +263,7 @@ def evaluations(
     What is unlike the run's own follows the label: ` (greedy)` where a policy that samples was
     evaluated by its best actions, ` (asked for 0.5)` where it was asked for another return,
     ` (noise=none)` where the environment had another option than it
-    has in the run's configuration, unless all evaluations had it.
+    has in the run's configuration, unless all evaluations in that environment had it.
 
     Args:
         results: As `load_results` gives them.
@@ -233,19 +275,19 @@ def evaluations(
         for name, result in zip(names, results, strict=True)
         for entry in result["evaluations"]
     ]
-    options = [unlike.items() for *_, unlike in rows]
-    shared = [pair for pair in options[0] if all(pair in o for o in options)] if options else []
+    shared = _shared(rows)
 
     def named(name: str, entry: dict[str, Any], unlike: dict[str, Any]) -> str:
         notes = acting_notes(entry)
-        notes += [f"{option}={value}" for option, value in unlike.items()
-                  if (option, value) not in shared]  # fmt: skip
+        same = shared[entry["environment"]]
+        notes += [f"{pair[0]}={pair[1]}" for pair in unlike.items() if pair not in same]
         return f"{name} ({', '.join(notes)})" if notes else name
 
     return [
         Evaluation(
             label=named(name, entry, unlike),
             run=result["run"],
+            file=_identity(result),
             recipe=result["recipe"],
             model=result["model"],
             seed=result["seed"],
@@ -264,12 +306,28 @@ def evaluations(
     ]
 
 
+def _shared(rows: Sequence[tuple[str, Result, Any, dict[str, Any]]]) -> dict[str, list[Any]]:
+    """By environment, what all evaluations in it have that is unlike their runs' own."""
+    options: dict[str, list[list[Any]]] = {}
+    for *_, entry, unlike in rows:
+        options.setdefault(entry["environment"], []).append(list(unlike.items()))
+    return {
+        environment: [pair for pair in given[0] if all(pair in other for other in given)]
+        for environment, given in options.items()
+    }
+
+
 def _unlike(result: Result, entry: dict[str, Any]) -> dict[str, Any]:
-    """The options of the environment that an evaluation had and the run's configuration has not."""
+    """The options of the environment that an evaluation had and the run's configuration has not.
+
+    All of them, if it was another environment; none, if the configuration is not known.
+    """
     config = result.get("config")
     environment = config.get("environment") if isinstance(config, dict) else None
-    if not isinstance(environment, dict) or environment.get("id") != entry["environment"]:
+    if not isinstance(environment, dict):
         return {}
+    if environment.get("id") != entry["environment"]:
+        environment = {}
     own, varied = environment.get("kwargs") or {}, entry.get("parameter")
     return {
         name: value
@@ -321,7 +379,7 @@ def latest(rows: Iterable[Evaluation]) -> list[Evaluation]:
     """
     kept: dict[tuple[Any, ...], Evaluation] = {}
     for row in rows:
-        key = (row.label, row.run, row.seed, row.environment, row.parameter, row.value, row.metric)
+        key = (row.label, row.file, row.seed, row.environment, row.parameter, row.value, row.metric)
         if key not in kept or row.step >= kept[key].step:
             kept[key] = row
     return list(kept.values())
