@@ -130,13 +130,15 @@ def collect(
         _check_same(dataset_id, settings)
         return dataset_id
 
-    env_id = envs.find_spec(config.env_id).id
+    spec = envs.find_spec(config.env_id)
+    env_id = spec.id
     check_option_names(env_id, config.env_kwargs)
-    alone = envs.make(config.env_id, **config.env_kwargs)
-    try:
-        check_conduct(alone, env_id)
-    finally:
-        alone.close()
+    if spec.entry_point is not None:  # some are batches alone
+        alone = envs.make(config.env_id, **config.env_kwargs)
+        try:
+            check_conduct(alone, env_id)
+        finally:
+            alone.close()
     num_rows = min(config.num_envs, config.episodes)
     if behaviour is None and policy == "expert":
         behaviour = envs.expert(env_id)

@@ -435,6 +435,10 @@ def test_evaluations_that_cannot_be(run: Path, refused: Refused) -> None:
         (["--corridor-lengths", "0"], "corridor_length must be at least 1"),
         (["--checkpoint", "worst"], "no whole checkpoint 'worst'; it has step-0000"),
         (["--device", "abacus"], "device 'abacus' cannot be used here"),
+        (["--corridor-lengths", "9" * 20], "corridor_length must be at most 9007199254740992"),
+        (["--option", "corridor_length=9"], "vary it; give its values as --corridor-lengths"),
+        (["--option", "num_envs=3"], "retain/TMaze-v0 has no option 'num_envs'"),
+        (["--option", "balanced_goals=maybe"], "balanced_goals must be true or false, got 'maybe'"),
         (["--json", "."], "--json . is a folder; give the name of a file"),
     ):
         assert match in refused("evaluate", run, *arguments)
@@ -475,6 +479,14 @@ def test_datasets_that_cannot_be_collected(refused: Refused) -> None:
     assert "must be at least 1, got 0" in refused(*maze, "--option", "corridor_length=0")
     assert "must be a whole number" in refused(*maze, "--option", "corridor_length=long")
     assert "episodes must be at least 1" in refused(*maze[:2], "--episodes", "0")
+    for name in ("num_envs=3", "independent_rows=true", "autoreset_mode=SameStep"):
+        line = refused(*maze, "--option", name)
+        assert f"retain/TMaze-v0 has no option '{name.split('=')[0]}'" in line
+    for wrong in ("0", "-5", "abc"):
+        line = refused("collect", "CartPole-v1", "--option", f"max_episode_steps={wrong}")
+        assert "max_episode_steps must be" in line
+    line = refused("collect", "FrozenLake-v1", "--option", "map_name=9x9")
+    assert "FrozenLake-v1 cannot be made with map_name='9x9': KeyError: '9x9'" in line
     assert "is not a dataset id" in refused(*maze, "--dataset", "a b")
     assert main([*maze, "--dataset", "tests/taken-v0"]) == 0
     line = refused(*maze, "--dataset", "tests/taken-v0", "--seed", "9")

@@ -10,17 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+import h5py
 import minari
 import numpy as np
 import pytest
 
 from retain.core.errors import DatasetError
 from retain.data import store
+from retain.data.pack import open_pack
 from retain.data.store import (
     Episode,
     dataset_exists,
     dataset_extra,
     dataset_info,
+    dataset_seeds,
     list_datasets,
     open_dataset,
     write_dataset,
@@ -228,6 +231,29 @@ def test_missing_and_broken_datasets_are_named(root: Path) -> None:
     with pytest.raises(DatasetError, match="is broken"):
         open_dataset("test/other-v0")
     assert list_datasets() == ["test/data-v0"]
+
+
+@pytest.mark.parametrize("lost", ["observations", "actions", "rewards", "total_steps", "episode"])
+def test_datasets_that_lack_something_are_named(root: Path, lost: str) -> None:
+    write(lengths=(3, 2, 4))
+    with h5py.File(root / "test/data-v0/data/main_data.hdf5", "r+") as file:
+        if lost == "episode":
+            file.move("episode_1", "episode_9")
+        elif lost == "total_steps":
+            del file["episode_1"].attrs["total_steps"]
+        else:
+            del file["episode_1"][lost]
+    with pytest.raises(DatasetError, match=r"test/data-v0' is broken \(.*; delete or overwrite it"):
+        open_pack("test/data-v0")
+    if lost in ("rewards", "episode"):
+        with pytest.raises(DatasetError, match="is broken"):
+            dataset_info("test/data-v0")
+    if lost == "episode":
+        with pytest.raises(DatasetError, match="is broken"):
+            dataset_seeds("test/data-v0")
+    metadata = root / "test/data-v0/data/metadata.json"
+    metadata.write_text(json.dumps({**json.loads(metadata.read_text()), "retain": None}))
+    assert dataset_extra("test/data-v0") == {}
 
 
 def test_datasets_that_cannot_be_kept(root: Path) -> None:

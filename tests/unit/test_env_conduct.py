@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from retain import api
+from retain.collection import CollectConfig, collect
 from retain.core.errors import ConfigError
 from tiny_runs import tiny_online
 
@@ -21,6 +22,7 @@ THEN: dict[str, Any] = {
     "later": (np.zeros((2, 3), np.float32), 0.0, True, False, {}),
     "text": (GOOD, "x", True, False, {}),
     "rewards": (GOOD, np.ones(2), True, False, {}),
+    "one": (GOOD, np.ones(1), True, False, {}),  # which a batch cannot take
     "nothing": None,
     "fine": (GOOD, np.float32(1), True, False, {}),
 }
@@ -55,6 +57,7 @@ gym.register("tests/Careless-v0", entry_point=Careless)
         ("nothing", r"step\(\) must give .*, not a NoneType"),
         ("later", r"step\(\) gave an observation of shape \(2, 3\), but its space says \(3,\)"),
         ("text", r"step\(\) gave the reward 'x', which is not a single number"),
+        ("one", r"step\(\) gave the reward array\(\[1.\]\), which is not a single number"),
         ("rewards", r"step\(\) gave the reward array\(\[1., 1.\]\), which is not a single number"),
     ],
 )
@@ -66,6 +69,12 @@ def test_what_breaks_the_contract_is_told_in_one_line(
         api.train(config, runs=tmp_path)
     assert "\n" not in str(refused.value)
     assert not list(tmp_path.iterdir())
+
+
+def test_it_is_told_before_anything_is_collected() -> None:
+    told = {"policy": "random", "episodes": 2, "env_kwargs": {"what": "one"}}
+    with pytest.raises(ConfigError, match="which is not a single number"):
+        collect(CollectConfig(env_id="tests/Careless-v0", **told))
 
 
 def test_numbers_of_numpy_are_rewards(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ from retain import envs, rollout
 from retain.agents.a2c import A2C
 from retain.agents.sequence_policy import SequencePolicy
 from retain.core.errors import ConfigError, Note, UnknownNameError
-from retain.evaluation import EnvironmentConfig, evaluate_policy, is_better
-from retain.rollout import Episodes
+from retain.evaluation import EnvironmentConfig, check_spaces, evaluate_policy, is_better
+from retain.rollout import Episodes, read_success
 from retain.training.averages import Averages
 from tiny_runs import tiny, tiny_online
 
@@ -119,6 +119,44 @@ def test_an_episode_that_reports_nothing_is_no_success_where_others_report(word:
     silent = EnvironmentConfig(id="tests/Proud-v0", kwargs={"word": word, "shy": True})
     record = evaluate_policy(policy_for(silent), silent, episodes=5, seed=0)
     assert (record["metric"], record["mean"]) == ("return", 8.0)
+
+
+@pytest.mark.parametrize("told", ["yes", {"a": 1.0}, np.ones(2), None])
+def test_a_success_that_is_no_number_is_told(told: Any) -> None:
+    success_B, ended_B = np.full(2, np.nan), np.array([True, False])
+    given: Any = {"success": np.array([told, told], dtype=object)}
+    if told is None:  # of which nothing is known
+        read_success(given, ended_B, success_B)
+        assert np.isnan(success_B).all()
+        return
+    with pytest.raises(ConfigError, match="has a 'success' that is not a number or a truth value"):
+        read_success(given, ended_B, success_B)
+
+
+def test_a_success_may_be_an_array_of_one() -> None:
+    success_B = np.full(2, np.nan)
+    read_success({"success": np.ones((2, 1))}, np.array([True, False]), success_B)
+    np.testing.assert_array_equal(success_B, [1.0, np.nan])
+
+
+def test_bytes_and_numbers_are_unlike() -> None:
+    spaces: dict[str, gym.Space[Any]] = {
+        "bytes": gym.spaces.Box(0, 255, (2,), np.uint8),
+        "bits": gym.spaces.Box(0, 1, (2,), np.uint8),
+        "numbers": gym.spaces.Box(0, 1, (2,), np.float32),
+        "doubles": gym.spaces.Box(-5, 5, (2,), np.float64),
+    }
+    config, action = tiny(), gym.spaces.Box(-2, 2, (1,), np.float32)
+    for name, mine in spaces.items():
+        policy = SequencePolicy(config.agent, config.model, mine, action)
+        for other, theirs in spaces.items():
+            if name == other or {name, other} == {"numbers", "doubles"}:
+                check_spaces(policy, theirs, action)
+                continue
+            with pytest.raises(ConfigError, match="the policy's observation space is"):
+                check_spaces(policy, theirs, action)
+    with pytest.raises(ConfigError, match="the policy's action space is"):
+        check_spaces(policy, mine, gym.spaces.Box(-2, 2, (1,), np.int64))
 
 
 def test_success_in_training_is_of_all_episodes() -> None:

@@ -181,8 +181,8 @@ def learning_curves(
             whole_S = curve.count_S == curve.runs
             if not whole_S.all():
                 fewer = True
-                style = {"color": colour(i), "linestyle": ":", "lw": 1.2}
-                axes.plot(curve.x_S, curve.mean_S, clip_on=not unit, **style)
+                (dotted,) = axes.plot(curve.x_S, curve.mean_S, color=colour(i), clip_on=not unit)
+                dotted.set(linestyle=":", linewidth=1.2)
             axes.plot(
                 curve.x_S,
                 np.where(whole_S, curve.mean_S, np.nan),
