@@ -19,7 +19,7 @@ from retain.evaluation import EnvironmentConfig, Scalar, evaluate_policy
 from retain.models import MODELS
 from retain.recipes import RECIPES, recipe
 from retain.rollout import Actor, check_finite
-from retain.training import checkpoints, locks, offline, online, preparation
+from retain.training import checkpoints, locks, offline, online, parallel, preparation
 from retain.training.config import AnyRunConfig, OnlineRunConfig
 from retain.training.loggers import METRICS
 from retain.training.runs import Run, check_free, default_name
@@ -69,7 +69,9 @@ def train(
     if Path(name).name != name:
         raise ConfigError(f"the name '{name}' is a path; give the folder of all runs as runs")
     folder = Path(runs) / name
-    check_free(folder)  # before any data are collected
+    # Before any data are collected.
+    check_free(folder)
+    parallel.fabric(config.train)
     if isinstance(config, OnlineRunConfig):
         run, dataset = preparation.start_online(config, folder), None
     else:
@@ -193,7 +195,7 @@ def evaluate(
             policy,
             where,
             episodes=settings.episodes if episodes is None else episodes,
-            seed=settings.seed if seed is None else seed,
+            seed=run.config.evaluation_seed if seed is None else seed,
             num_envs=settings.num_envs if num_envs is None else num_envs,
             lookahead=settings.lookahead if lookahead is None else lookahead,
             parameter=None if value is None else parameter,
@@ -261,7 +263,7 @@ def inspect(
         where,
         window=window,
         episodes=episodes,
-        seed=run.config.evaluation.seed if seed is None else seed,
+        seed=run.config.evaluation_seed if seed is None else seed,
         shown=shown,
     )
     about = {

@@ -45,7 +45,8 @@ class EvaluationConfig:
     """Episodes for each value of the parameter; episode e is reset with seed + e."""
 
     seed: int = 1_000_000
-    """Seed of the first episode, far from those that data are collected with."""
+    """Seed of the first episode, far from those that data are collected with; that of a run with
+    seed s begins 10,000 s later."""
 
     num_envs: int = 100
     """Episodes played at once."""
@@ -74,15 +75,6 @@ class EvaluationConfig:
         check_seed("evaluation.seed", self.seed)
         if (self.values or self.values_in_training) and self.parameter is None:
             raise ConfigError("evaluation.values need evaluation.parameter, the option to set")
-
-    def arguments(self) -> dict[str, Any]:
-        """Returns what every evaluation of the run passes on to `evaluate_policy`."""
-        return {
-            "episodes": self.episodes,
-            "seed": self.seed,
-            "num_envs": self.num_envs,
-            "lookahead": self.lookahead,
-        }
 
 
 def evaluate_policy(

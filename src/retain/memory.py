@@ -184,6 +184,10 @@ class SequenceModel(nn.Module, ABC):
 
     Config: ClassVar[type[ModelConfig]] = ModelConfig
 
+    segmented: ClassVar[bool] = False
+    """Whether it hands a memory on at the ends of segments of `context_length` steps. Recipes then
+    make segments of a third of an episode; a segment of all of it would be the last."""
+
     @property
     @abstractmethod
     def reach(self) -> int | None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -14,7 +15,9 @@ from retain.agents.sac_discrete import SACDiscreteConfig
 from retain.core.errors import ConfigError, UnknownNameError
 from retain.envs import make
 from retain.evaluation import check_spaces
+from retain.memory import ModelConfig
 from retain.models import MODELS
+from retain.models.rmt import RMT, RMTConfig
 from retain.recipes import RECIPES, memory_chain, memory_rl, recipe
 from retain.recipes.memory_rl import EPISODES, GROWING_FROM
 from retain.recipes.presets import model_config
@@ -199,3 +202,29 @@ def test_sizes_go_to_the_models_that_have_them() -> None:
         assert getattr(config, "head_width", 12) == 12
     assert every["rate"].context_length == 14
     assert every["gpt2"].context_length == 40
+
+
+def test_a_model_of_ones_own_keeps_its_sizes_and_has_segments(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class OwnConfig(RMTConfig):
+        registered_name: ClassVar[str] = "my_rmt"
+        num_layers: int = 3
+        num_memory_tokens: int = 7
+
+    class Own(RMT):
+        Config: ClassVar[type[ModelConfig]] = OwnConfig
+
+    Own.__module__ = "mine"
+    MODELS.names()  # everything is there
+    monkeypatch.setitem(MODELS._entries, "my_rmt", Own)
+    own: Any = model_config("my_rmt", width=24, steps=40, num_heads=2)
+    rmt: Any = model_config("rmt", width=24, steps=40, num_heads=2)
+    assert (own.num_layers, own.num_memory_tokens, own.num_heads) == (3, 7, OwnConfig().num_heads)
+    assert (own.width, own.context_length) == (rmt.width, rmt.context_length) == (24, 14)
+    grown: Any = recipe("passive_tmaze/growing", length=60, model="my_rmt").model
+    assert (
+        grown.context_length
+        == recipe("passive_tmaze/growing", length=60, model="rmt").model.context_length
+    )

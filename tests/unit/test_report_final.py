@@ -15,10 +15,17 @@ from matplotlib.figure import Figure
 from drawn_figures import texts
 from online_runs import online_result
 from retain.core.errors import ConfigError, RunError
-from retain.report.final import by_option, by_setting, final_scores, setting_names
+from retain.report.final import (
+    by_option,
+    by_setting,
+    final_scores,
+    grouped,
+    name_of,
+    setting_names,
+)
 from retain.report.final_plots import score_bars, score_grid, score_vs_option
 from retain.report.plots import success_vs_length
-from retain.report.results import evaluations, load_results, merge
+from retain.report.results import evaluations, load_results, merge, points
 
 
 def runs(model: str, scores: dict[int, list[float]], **changes: Any) -> list[dict[str, Any]]:
@@ -143,7 +150,7 @@ def test_success_vs_length_of_returns(tmp_path: Path, drawn: list[Figure]) -> No
         ),
         (
             [*TMAZE, online_result("gpt2", 0, 1.0, run="again")],
-            "'gpt2-50-seed0' and 'again' are both of 'gpt2' with seed 0; group by recipe",
+            "'gpt2-50-seed0' and 'again' are both of 'gpt2' with seed 0; group by what they differ",
         ),
     ],
 )
@@ -268,3 +275,24 @@ def test_the_grid_of_models_and_tasks(tmp_path: Path, drawn: list[Figure]) -> No
     assert cells[1][0] == "0.60 ± 0.10"
     assert cells[2] == {0: "8.00 ± 1.00", 2: "4.00"}  # nothing where a model has not been run
     assert [axes.images[0].get_clim() for axes in figure.axes[1:]] == [(0.0, 1.0), (4.0, 8.0)]
+
+
+def test_runs_are_grouped_by_any_of_their_settings() -> None:
+    data = []
+    for rate in (0.1, 0.2):
+        for seed in (0, 1):
+            one = online_result("gru", seed, rate)
+            one["config"] |= {"agent": {"name": "ppo"}, "train": {"learning_rate": rate}}
+            data.append(one)
+    assert {name_of(one, "agent, model") for one in data} == {"ppo, gru"}
+    assert name_of(data[0], "train.learning-rate,recipe") == "learning rate 0.1, online/gru"
+    assert name_of(data[0], "train.learning_rate,run") == "learning rate 0.1, gru-50-seed0"
+    found, _, _ = by_setting(data, group="train.learning_rate")
+    assert [(p.label, p.mean, p.runs) for p in found] == [
+        ("learning rate 0.1", 0.1, 2), ("learning rate 0.2", 0.2, 2),
+    ]  # fmt: skip
+    assert [p.runs for p in points(grouped(data, "train.learning_rate"))] == [2, 2]
+    assert grouped(data, None) == data
+    for wrong in ("train.rate", "train.learning_rate.x", "agents", ""):
+        with pytest.raises(ConfigError, match=f"has no setting '{wrong}' to be grouped by; give"):
+            name_of(data[0], wrong)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +162,19 @@ def test_the_learning_rate_may_warm_up_and_is_constant_else(tmp_path: Path) -> N
     lines = metrics(train(config, tmp_path)[0].folder)
     expected = [0.005, 0.01, 0.01, 0.01, 0.01, 0.01]
     assert [line["train/learning_rate"] for line in lines] == pytest.approx(expected)
+
+
+def test_runs_of_other_seeds_are_judged_by_other_episodes(tmp_path: Path) -> None:
+    seeds = []
+    for seed in (0, 3):
+        config = replace(tiny_online("a2c", episodes=8, evaluate_every=4), seed=seed)
+        run = api.train(config, runs=tmp_path, name=f"run{seed}")
+        assert run.config.evaluation_seed == 1_000_000 + 10_000 * seed
+        seeds += [record["seeds"] for record in run.results()["evaluations"]]
+        api.evaluate(run, seed=7)
+        seeds.append(run.results()["evaluations"][-1]["seeds"])
+    assert seeds == [[1_000_000, 1_000_003], [7, 10], [1_030_000, 1_030_003], [7, 10]]
+    assert replace(config, seed=2**32 - 1).evaluation_seed < 2**32
 
 
 def test_a_small_replay_forgets_the_oldest(tmp_path: Path) -> None:

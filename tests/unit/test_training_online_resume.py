@@ -16,7 +16,7 @@ import torch
 from retain import api
 from retain.core.config import dump_json
 from retain.core.errors import ConfigError, RunError
-from retain.training import online
+from retain.training import experience, online
 from retain.training.config import config_to_dict
 from retain.training.runs import Run
 from tiny_runs import StoppedError, assert_same_runs, metrics, tiny_online, weights
@@ -181,6 +181,40 @@ def test_a_run_may_be_stopped_between_the_updates_of_a_round(
             api.train(CONFIGS[name], runs=tmp_path, name="stopped")
     api.resume(tmp_path / "stopped")
     assert_same_ends(tmp_path / "stopped", unbroken[name])
+
+
+@pytest.mark.parametrize("name", ["dqn lstm poles", "a2c gpt2", "ppo gpt2 steps"])
+@pytest.mark.parametrize("error", [StoppedError, RuntimeError, "signal"])
+def test_a_round_that_is_left_costs_nothing_else(
+    unbroken: dict[str, Path],
+    tmp_path: Path,
+    name: str,
+    error: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An interrupt, or what breaks in an environment: the run is saved as before the round."""
+    step, taken = experience._Round._step, 0
+
+    def breaking(self: Any, donate: bool) -> Any:
+        nonlocal taken
+        taken += 1
+        # In the first stretch of a round, before anything is learned from it.
+        if self.read == 3 and taken > 20:
+            if error != "signal":
+                raise error
+            signal.raise_signal(signal.SIGINT)
+            assert taken < 100, "a step follows the signal at most"
+        return step(self, donate)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(experience._Round, "_step", breaking)
+        with pytest.raises(KeyboardInterrupt if error == "signal" else error):
+            api.train(CONFIGS[name], runs=tmp_path, name="left")
+    lines = metrics(tmp_path / "left")
+    state = torch.load(tmp_path / "left/checkpoints/last/training.pt", weights_only=True)
+    assert state["progress"]["env_steps"] >= lines[-1]["env_steps"] > 0
+    api.resume(tmp_path / "left")
+    assert_same_ends(tmp_path / "left", unbroken[name])
 
 
 def test_a_killed_process_goes_on_to_the_same_numbers(

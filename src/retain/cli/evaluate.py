@@ -42,7 +42,8 @@ def run(arguments: list[str]) -> None:
     from retain.training.runs import Run
 
     trained = Run(arguments[0])
-    settings, words = _varying(trained.config.evaluation, arguments[1:])
+    own = dataclasses.replace(trained.config.evaluation, seed=trained.config.evaluation_seed)
+    settings, words = _varying(own, arguments[1:])
     flag = f"{settings.parameter}s" if settings.parameter else None
     other = settings.parameter != trained.config.evaluation.parameter
     options: Any = parse(

@@ -68,9 +68,10 @@ class Options:
     """curves: what is drawn around the mean over runs; the 95 % confidence interval of two or three
     runs is far wider than they are."""
 
-    group: Literal["recipe", "model"] | None = None
-    """curves, final, bars, grid, growth: what runs are put together by; None: by recipe for curves,
-    and by label or model for the others."""
+    group: str | None = None
+    """What runs are put together by: recipe, model, agent, run, or settings such as
+    train.learning_rate; several with commas between them. None: by label or recipe, and for final,
+    bars, grid and growth by label or model."""
 
     parameter: str | None = None
     """final: the option of the environment, such as corridor_length."""
@@ -122,6 +123,7 @@ def draw(options: Options) -> Path:
     if success and not 0 <= (options.chance or 0) <= 1:
         raise ConfigError(f"--chance is a success, from 0 to 1, not {options.chance}")
     from retain.report import plots
+    from retain.report.final import grouped
     from retain.report.results import load_results
 
     out = options.out or Path(DEFAULT_NAMES[options.kind])
@@ -144,6 +146,8 @@ def draw(options: Options) -> Path:
             "--parameter corridor_length"
         )
     results = load_results(list(options.files), _left_out)
+    if options.kind in ("success", "heatmap"):
+        results = grouped(results, options.group)
     if options.kind in ("final", "bars", "grid"):
         return _draw_final(options, results, out)
     if options.kind == "growth":
@@ -184,9 +188,10 @@ def _draw_final(options: Options, results: list[dict[str, Any]], out: Path) -> P
 
 def _table(options: Options) -> str:
     from retain.report import tables
+    from retain.report.final import grouped
     from retain.report.results import load_results
 
-    results = load_results(list(options.files), _left_out)
+    results = grouped(load_results(list(options.files), _left_out), options.group)
     if options.kind == "table":
         return tables.markdown_table(results)
     return tables.csv_table(results).removesuffix("\n")
@@ -197,11 +202,10 @@ def _left_out(folder: Path) -> None:
     print(f"retain: left out {folder}: it has no results yet", file=sys.stderr)
 
 
-def _groups(
-    files: tuple[str, ...], group: Literal["recipe", "model"]
-) -> dict[str, list[str | Path]]:
-    """Runs, or their results files, by the recipe that they began as, or by their model."""
+def _groups(files: tuple[str, ...], group: str) -> dict[str, list[str | Path]]:
+    """Runs, or their results files, by what they are grouped by."""
     from retain.core.config import load_json
+    from retain.report.final import name_of
     from retain.report.metrics import has_metrics
     from retain.report.results import told_apart
 
@@ -226,7 +230,10 @@ def _groups(
             config = config if isinstance(config, dict) else whole
             model = config.get("model")  # of a results file without a configuration, its name
             model = model.get("name") if isinstance(model, dict) else model
-            name = config.get("recipe") if group == "recipe" else model
+            about = {"recipe": config.get("recipe"), "model": model, "run": path.name}
+            about = {key: value for key, value in about.items() if value is not None}
+            alone = group in ("recipe", "model")  # a file that does not say it has its own name
+            name = about.get(group) if alone else name_of({**about, "config": config}, group)
             seed = config.get("seed", whole.get("seed"))
             # A run that is named twice is one.
             named.setdefault(path.resolve(), (path, str(name or path.name), seed))

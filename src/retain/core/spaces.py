@@ -58,11 +58,17 @@ class OneArray:
         )
 
     def tell(self, whose: str) -> None:
-        """Gives a note if something is left out.
+        """Gives a note if something is left out, or an image is no longer one.
 
         Args:
             whose: What the observations are of.
         """
+        images = [in_path(path) for path, part in self.parts if _is_image(part)]
+        if images and len(self.parts) > 1:
+            note(
+                f"observations of {whose} have images beside other parts ({', '.join(images)}); "
+                "all are read as one row of numbers, without convolutions. Alone an image is one"
+            )
         if self.left_out:
             note(
                 f"observations of {whose} have texts, which models do not read; left out: "
@@ -134,6 +140,10 @@ def _leaves(space: Space[Any], path: Path = ()) -> Iterator[tuple[Path, Space[An
             yield from _leaves(part, (*path, place))
     else:
         yield path, space
+
+
+def _is_image(space: Space[Any]) -> bool:
+    return isinstance(space, Box) and space.dtype == np.uint8 and len(space.shape) in (2, 3, 4)
 
 
 def _is_text(space: Space[Any]) -> bool:

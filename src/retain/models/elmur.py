@@ -214,7 +214,8 @@ class ELMUR(SequenceModel):
         tokens_per_step: Tokens that make one step of the environment.
 
     Raises:
-        ConfigError: If a number does not make sense.
+        segmented = True
+    ConfigError: If a number does not make sense.
     """
 
     Config: ClassVar[type[ModelConfig]] = ELMURConfig

@@ -56,6 +56,8 @@ class SegmentRecurrence(SequenceModel):
         ConfigError: If a number does not make sense.
     """
 
+    segmented = True
+
     def __init__(
         self,
         config: SegmentConfig,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from retain.core.errors import ConfigError
 from retain.recipes import RECIPES
-from retain.recipes.presets import SEGMENTED, check_size, model_config
+from retain.recipes.presets import check_size, model_config
 
 if TYPE_CHECKING:
     from retain.agents.online import OnlineAgentConfig
@@ -160,8 +160,10 @@ def _growing_room(run: OnlineRunConfig, length: int) -> OnlineRunConfig:
 def _growing(run: OnlineRunConfig) -> OnlineRunConfig:
     """Begins with what is short; models that read segments have them as long as is fit for it."""
     task = run.recipe.split("/")[0]
+    from retain.models import MODELS
+
     model: Any = run.model
-    if model.registered_name in SEGMENTED:
+    if MODELS.of(model).segmented:
         model = replace(model, context_length=SEGMENT)
     train = replace(run.train, curriculum_from=GROWING_FROM[task])
     return replace(run, recipe=f"{task}/growing", model=model, train=train)

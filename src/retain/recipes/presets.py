@@ -20,10 +20,6 @@ if TYPE_CHECKING:
     from retain.training.config import RunConfig
 
 
-#: Models that read segments, several in an episode.
-SEGMENTED = frozenset({"transformer_xl", "gtrxl", "rezero", "rmt", "rate", "elmur"})
-
-
 def model_config(
     name: str,
     *,
@@ -35,6 +31,9 @@ def model_config(
     dropout: float | None = None,
 ) -> ModelConfig:
     """Returns the settings of a registered model.
+
+    Of those that come with the library the sizes are chosen to be comparable. One of somebody
+    else's keeps its own, but for what follows from the task: its width, and how far it looks back.
 
     Args:
         name: The model's name.
@@ -50,19 +49,24 @@ def model_config(
     """
     from retain.models import MODELS
 
-    config_class = MODELS.get(name).Config
+    model = MODELS.get(name)
+    config_class, segmented = model.Config, model.segmented
     known = {field.name for field in dataclasses.fields(config_class)}
     wanted: dict[str, Any] = {
-        "context_length": -(-steps // 3) if name in SEGMENTED else steps,
+        "context_length": -(-steps // 3) if segmented else steps,
+        "cache_length": max(100, steps * tokens_per_step),
+    }
+    if not model.__module__.startswith("retain."):
+        return config_class(width=width, **{k: v for k, v in wanted.items() if k in known})
+    wanted |= {
         "num_layers": num_layers,
         "num_heads": num_heads,
         "head_width": width // num_heads,
-        "cache_length": max(100, steps * tokens_per_step),
         "memory_width": width,
     }
     if dropout is not None:
         wanted["dropout"] = dropout
-    if name in SEGMENTED:
+    if segmented:
         wanted["feed_forward"] = 2 * width
     if name in ("rmt", "rate"):
         # What is written is the outputs of the last layer, and it must have read the segment.

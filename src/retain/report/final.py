@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 from retain.core.errors import ConfigError
 from retain.report.results import (
@@ -21,7 +21,8 @@ from retain.report.results import (
     sort_key,
 )
 
-Group: TypeAlias = Literal["recipe", "model"]
+Group: TypeAlias = str
+"""Comma-separated: recipe, model, agent, run, or settings such as train.learning_rate."""
 
 
 def final_scores(
@@ -32,7 +33,8 @@ def final_scores(
     Args:
         results: As `load_results` gives them; each must hold the run's configuration.
         metric: Which one; None for the one that all runs report, and where they differ the return.
-        group: What lines and bars are named after; None for the run's label, else its model.
+        group: What lines and bars are named after, see `Group`; None for the run's label, else its
+            model.
 
     Returns:
         One evaluation a run; beside it the options of the run's environment, its id among them as
@@ -181,10 +183,40 @@ def _sortable(value: Any) -> tuple[int, float, str]:
 
 
 def name_of(result: Result, group: Group | None) -> str:
-    """Returns what a line is named after: the recipe, the model, or the label if there is one."""
-    if group is not None:
-        return str(result[group])
-    return str(result.get("label") or result["model"])
+    """Returns what a line is named after: the label if there is one, else the model.
+
+    Args:
+        result: As `load_results` gives it.
+        group: What it is named after instead.
+
+    Raises:
+        ConfigError: If the run does not say what it is named after.
+    """
+    if group is None:
+        return str(result.get("label") or result["model"])
+    return ", ".join(_part_of_name(result, part.strip()) for part in group.split(","))
+
+
+def _part_of_name(result: Result, asked: str) -> str:
+    if asked in ("recipe", "model", "run") and asked in result:
+        return str(result[asked])
+    path = ["agent", "name"] if asked == "agent" else asked.replace("-", "_").split(".")
+    place: Any = result.get("config")
+    for name in path:
+        if not isinstance(place, dict) or name not in place:
+            raise ConfigError(
+                f"the run '{result.get('run')}' has no setting '{asked}' to be grouped by; give "
+                "recipe, model, agent, run, or settings such as train.learning_rate"
+            )
+        place = place[name]
+    return str(place) if asked == "agent" else f"{path[-1].replace('_', ' ')} {place}"
+
+
+def grouped(results: Sequence[Result], group: Group | None) -> list[Result]:
+    """Returns results whose labels are what they are grouped by; None leaves them as they are."""
+    if group is None:
+        return list(results)
+    return [{**result, "label": name_of(result, group)} for result in results]
 
 
 def environment_of(result: Result) -> dict[str, Any]:
@@ -237,5 +269,6 @@ def _check_seeds(rows: Sequence[Evaluation]) -> None:
         if other != row.file:
             raise ConfigError(
                 f"the runs '{other}' and '{row.file}' are both of '{row.label}' with seed "
-                f"{row.seed}; group by recipe, or leave one out"
+                f"{row.seed}; group by what they differ in, such as --group agent,model or "
+                "--group train.learning_rate, or leave one out"
             )

@@ -23,6 +23,8 @@ from retain.models import MODELS
 from retain.training.settings import DataConfig, OnlineTrainConfig, TrainConfig
 
 FORMAT = 1
+#: Seeds between the evaluations of a run and those of one with the next seed.
+EPISODES_APART = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +63,25 @@ class CommonRunConfig:
         for name, value in _numbers(to_dict(self)):
             if not math.isfinite(value):
                 raise ConfigError(f"{name} must be a finite number, not {value}")
+
+    @property
+    def evaluation_seed(self) -> int:
+        """Seed of the first episode of the run's evaluations.
+
+        Runs of different seeds play different episodes, so that an error over runs is that of the
+        episodes as well; as many policies that always do the same would else have none at all.
+        """
+        return (self.evaluation.seed + EPISODES_APART * self.seed) % 2**32
+
+    def evaluation_arguments(self) -> dict[str, Any]:
+        """Returns what every evaluation of the run passes on to `evaluate_policy`."""
+        evaluation = self.evaluation
+        return {
+            "episodes": evaluation.episodes,
+            "seed": self.evaluation_seed,
+            "num_envs": evaluation.num_envs,
+            "lookahead": evaluation.lookahead,
+        }
 
     @property
     def acts_in(self) -> EnvironmentConfig:

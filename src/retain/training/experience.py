@@ -9,7 +9,7 @@ Axes: B rows (episodes of a round), T steps.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,6 +88,7 @@ class Collector:
         epsilon: float,
         num_steps: int | None = None,
         options: Mapping[str, Any] | None = None,
+        stopped: Callable[[], bool] = lambda: False,
     ) -> Iterator[Stretch]:
         """Plays episodes to their ends; the agent may be changed between two stretches.
 
@@ -97,6 +98,7 @@ class Collector:
             epsilon: Share of actions drawn uniformly.
             num_steps: Steps in a stretch; None for whole episodes.
             options: Options of the environment in these episodes, over its own.
+            stopped: Asked before each step whether to leave the round, by a KeyboardInterrupt.
         """
         env = self._environments(count, {**self.environment.kwargs, **(options or {})})
         draw = [generator(self.seed, _ENVIRONMENT, first + row) for row in range(count)]
@@ -104,7 +106,7 @@ class Collector:
         observation, _ = env.reset(seed=seeds)  # type: ignore[arg-type]
         round_ = _Round(self.agent, env, np.asarray(observation), epsilon)
         while round_.running.any():
-            yield round_.play(num_steps)
+            yield round_.play(num_steps, stopped)
 
     def _environments(self, count: int, options: dict[str, Any]) -> VectorEnv[Any, Any, Any]:
         if self._env is None or self._env.num_envs != count or self._options != options:
@@ -135,7 +137,7 @@ class _Round:
         self.begins, self.read = True, 0
         self.state = agent.acting_state(rows)
 
-    def play(self, num_steps: int | None) -> Stretch:
+    def play(self, num_steps: int | None, stopped: Callable[[], bool]) -> Stretch:
         """Plays some steps, or to the end of all episodes."""
         memory, was_running = self.state.memory, self.running.copy()
         previous = self.action, self.reward
@@ -152,6 +154,8 @@ class _Round:
         while self.running.any() and (num_steps is None or len(steps["mask"]) < num_steps):
             if num_steps is None and self.running.sum() * 2 <= len(self.tracked):
                 self._drop()
+            if stopped():
+                raise KeyboardInterrupt
             steps["mask"].append(self.running.copy())
             if self.read == LONG:
                 note_long("episodes", LONG)

@@ -380,7 +380,7 @@ class _Trainer:
         if self.fabric.global_rank == 0:
             evaluation = self.config.evaluation
             record = evaluate_policy(
-                self.policy, self.config.acts_in, **evaluation.arguments(),
+                self.policy, self.config.acts_in, **self.config.evaluation_arguments(),
                 parameter=evaluation.parameter, value=value,
             )  # fmt: skip
             metric, mean = record["metric"], record["mean"]

@@ -8,10 +8,11 @@ steps and updates alone, and these are what a checkpoint between two rounds hold
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -150,6 +151,7 @@ class _Trainer:
         self.averages.start_clock()
         while not self._finished():
             before = progress.env_steps
+            self.begun = self._state()
             if self.replay is not None:
                 self._round_of_replay(self.replay)
             else:
@@ -217,9 +219,7 @@ class _Trainer:
         self.averages.add("train/epsilon", epsilon)
         start = time.perf_counter()
         self.agent.train(settings.dropout_in_collection)
-        for stretch in self.collector.play(
-            progress.episodes, self._count(), epsilon=epsilon, options=self._options()
-        ):
+        for stretch in self._play(progress.episodes, epsilon=epsilon):
             for episode in stretch.episodes():
                 replay.add(*episode)
             self._count_steps(stretch.batch, stretch.ended)
@@ -244,12 +244,10 @@ class _Trainer:
         """Plays a round and learns from each stretch of it."""
         progress, config = self.progress, self.config.agent
         num_steps = config.num_steps if isinstance(config, ActorCriticConfig) else None
-        first, count = progress.episodes, self._count()
+        first = progress.episodes
         self.agent.train(self.settings.dropout_in_collection)
         start = time.perf_counter()
-        for stretch in self.collector.play(
-            first, count, epsilon=0.0, num_steps=num_steps, options=self._options()
-        ):
+        for stretch in self._play(first, epsilon=0.0, num_steps=num_steps):
             progress.collecting += time.perf_counter() - start
             self._count_steps(stretch.batch, stretch.ended)
             first_of_all = progress.updates == 0
@@ -269,6 +267,31 @@ class _Trainer:
                 self._log_if_due()
             self.agent.train(self.settings.dropout_in_collection)
             start = time.perf_counter()
+
+    def _play(
+        self, first: int, *, epsilon: float, num_steps: int | None = None
+    ) -> Iterator[Stretch]:
+        """Plays a round.
+
+        If it is left before anything was learned from it, because of an interrupt or of what the
+        environment does, the run is saved as it was before: nothing else would be the same again.
+        """
+        learned = self.progress.updates
+
+        def stopped() -> bool:
+            return self.interrupts.asked and self.progress.updates == learned
+
+        options = self._options()
+        try:
+            yield from self.collector.play(
+                first, self._count(), epsilon=epsilon, num_steps=num_steps, options=options,
+                stopped=stopped,
+            )  # fmt: skip
+        except (Exception, KeyboardInterrupt):
+            if self.progress.updates == learned and self.begun["progress"]["env_steps"]:
+                self._go_back(self.begun)
+                self._save()
+            raise
 
     def _observe(self, stretch: Stretch) -> None:
         """Takes what was seen and earned into account, where that is normalised."""
@@ -365,7 +388,7 @@ class _Trainer:
     def _score_at(self, value: int) -> float:
         """Plays episodes at this stage of the curriculum; returns their mean."""
         record = evaluate_policy(
-            self.agent, self.config.environment, **self.config.evaluation.arguments(),
+            self.agent, self.config.environment, **self.config.evaluation_arguments(),
             parameter=self.settings.curriculum_option, value=value,
         )  # fmt: skip
         self._log({f"eval/{record['metric']}/{value}": record["mean"]})
@@ -387,7 +410,7 @@ class _Trainer:
         returns = []
         for value in values:
             record = evaluate_policy(
-                self.agent, self.config.environment, **evaluation.arguments(),
+                self.agent, self.config.environment, **self.config.evaluation_arguments(),
                 parameter=evaluation.parameter, value=value,
             )  # fmt: skip
             suffix = "" if value is None else f"/{value}"
@@ -426,23 +449,34 @@ class _Trainer:
             self._give_up("a weight is not a number")
         training = {
             "optimiser": self.optimiser.state_dict(),
-            "progress": vars(self.progress),
-            # A checkpoint may come between two lines of metrics.
-            "averages": self.averages.state(),
-            "random": checkpoints.random_state(),
+            **self._state(),
             "replay": None if self.replay is None else _as_tensors(self.replay.state_dict()),
         }
         folder = self.run.folder / "checkpoints"
         checkpoints.save(folder, self.progress.env_steps, self.agent, training, best=best)
         checkpoints.prune(folder, self.settings.keep_checkpoints)
 
+    def _state(self) -> dict[str, Any]:
+        """What changes beside weights, optimiser and replay."""
+        return {
+            "progress": dict(vars(self.progress)),
+            # A checkpoint may come between two lines of metrics.
+            "averages": copy.deepcopy(self.averages.state()),
+            "random": checkpoints.random_state(),
+        }
+
+    def _go_back(self, state: dict[str, Any]) -> None:
+        """Puts back what `_state` gave."""
+        vars(self.progress).update(state["progress"])
+        vars(self.averages).update(state["averages"])
+        checkpoints.restore_random_state(state["random"])
+
     def _restore(self, checkpoint: Path) -> None:
         state = checkpoints.load_training(checkpoint)
         try:
             self.optimiser.load_state_dict(state["optimiser"])
             self.progress = _Progress(**state["progress"])
-            vars(self.averages).update(state["averages"])
-            checkpoints.restore_random_state(state["random"])
+            self._go_back(state)
             if self.replay is not None:
                 self.replay.load_state_dict(state["replay"])
         except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:

@@ -58,7 +58,13 @@ class Run:
         for name in ("config.json", "spaces.json"):
             if not (self.folder / name).exists():
                 raise RunError(_no_run(self.folder, name))
-        self.config: AnyRunConfig = config_from_dict(load_json(self.folder / "config.json"))
+        try:
+            self.config: AnyRunConfig = config_from_dict(load_json(self.folder / "config.json"))
+        except ConfigError as error:
+            raise RunError(
+                f"{self.folder / 'config.json'}: {error}; it may be of another version of retain, "
+                "or of a plugin that is not loaded"
+            ) from None
 
     @property
     def name(self) -> str:
