@@ -31,7 +31,7 @@ PNG = b"\x89PNG"
 
 
 def test_train_left_everything_there(trained: Path) -> None:
-    assert sorted(path.name for path in trained.iterdir()) == [
+    assert sorted(path.name for path in trained.glob("[!.]*")) == [
         "checkpoints", "config.json", "metrics.jsonl", "results.json", "spaces.json",
     ]  # fmt: skip
     links = {
