@@ -110,9 +110,8 @@ class DQN(OnlineAgent):
             best_BT = (q_BLA if self.config.double else target_BLA)[:, 1:].argmax(-1)
             next_BT = judge_BTA.gather(-1, best_BT.unsqueeze(-1)).squeeze(-1)
             goes_on_BT = ~batch["terminated"]
-            y_BT = (
-                self.network.scaled(batch["reward"]) + self.config.discount * goes_on_BT * next_BT
-            )
+            reward_BT = self.network.scaled(batch["reward"])
+            y_BT = reward_BT + self.config.discount * goes_on_BT * next_BT
         q_BT = self.taken(q_BLA[:, :-1], batch["action"])
         td_loss = masked_mean((q_BT - y_BT) ** 2, batch["mask"])
         metrics = {

@@ -89,9 +89,8 @@ def _entries(kind: str, runs: Path) -> list[tuple[str, str]]:
     for path in sorted(runs.glob("**/config.json")):
         try:
             config = load_json(path)
-            text = (
-                f"{config.get('recipe')} seed {config.get('seed')}{_standing(path.parent, config)}"
-            )
+            text = f"{config.get('recipe')} seed {config.get('seed')}"
+            text += _standing(path.parent, config)
         except (RunError, AttributeError, ValueError):  # one broken run must not hide the others
             text = "damaged"
         found.append((str(path.parent), text))
