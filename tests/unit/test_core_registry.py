@@ -51,6 +51,20 @@ def test_entries_are_found_in_the_package_when_asked(things: Registry[type]) -> 
     assert "gamma" not in things
 
 
+def test_a_name_of_the_library_is_not_taken_over(things: Registry[type]) -> None:
+    @things.register("alpha")
+    class Other:
+        pass
+
+    with pytest.raises(ConfigError, match="thing 'alpha' is registered twice: by .*Other and by"):
+        things.get("alpha")
+
+
+def test_a_message_lists_some_of_many_names() -> None:
+    names = [f"name-{number:03}" for number in range(100)]
+    assert str(UnknownNameError("thing", "zzz", names)).endswith("name-039 and 60 more")
+
+
 def test_a_configuration_names_an_entry(things: Registry[type]) -> None:
     class Named:
         registered_name = "alpha"

@@ -31,6 +31,15 @@ def first_line(error: BaseException) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
+#: Names that a message lists.
+MOST_NAMES = 40
+
+
+def _some(names: list[str]) -> str:
+    more = len(names) - MOST_NAMES
+    return ", ".join(names[:MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
+
+
 class UnknownNameError(RetainError, KeyError):
     """A name that is not registered; the message lists the nearest ones.
 
@@ -44,9 +53,7 @@ class UnknownNameError(RetainError, KeyError):
     def __init__(self, kind: str, name: str, known: Iterable[str], otherwise: str = ""):
         names = sorted(known)
         near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-        hint = (
-            f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names) or 'none'}"
-        )
+        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {_some(names) or 'none'}"
         if otherwise:
             hint += f" {otherwise[0].upper()}{otherwise[1:]}" if near else f"; {otherwise}"
         super().__init__(f"unknown {kind} '{name}'; {hint}")

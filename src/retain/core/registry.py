@@ -73,9 +73,9 @@ class Registry(Generic[T]):
 
         Raises:
             UnknownNameError: If there is none; the message has the nearest names.
+            ConfigError: If a plugin has taken the name of something that comes with the library.
         """
-        if name not in self._entries:
-            self._discover()
+        self._discover()  # also where the name is known: it may be taken twice
         if name not in self._entries:
             raise UnknownNameError(self.kind, name, self._entries, self._otherwise)
         return self._entries[name]
