@@ -59,7 +59,7 @@ def test_markdown_from_results_says_that_one_run_has_episodes() -> None:
         "evaluations": [{**entry, "mean": 12.345, "stderr": 1.0}],
     }
     assert markdown_table([result], digits=1).splitlines() == [
-        "| return | return |",
+        "| runs | return |",
         "| --- | ---: |",
         "| r | 12.3 ± 1.0 (1) |",
         "",
@@ -70,7 +70,7 @@ def test_markdown_from_results_says_that_one_run_has_episodes() -> None:
 def test_environments_get_tables_of_their_own() -> None:
     table = markdown_table([point(), point(environment="other", parameter=None, value=None)])
     assert "**retain/TMaze-v0: success by corridor_length**\n\n| corridor_length | 90 |" in table
-    assert "**other: success**\n\n| success | success |" in table
+    assert "**other: success**\n\n| runs | success |" in table
     assert table.endswith("Mean ± standard error over runs (number of runs).")
 
 

@@ -51,7 +51,7 @@ def _one_table(group: list[Point], digits: int) -> str:
     cells = {(point.label, point.value): format_cell(point, digits) for point in group}
     first = group[0]
     lines = [
-        [first.parameter or first.metric, *(_header(value, first.metric) for value in values)],
+        [first.parameter or "runs", *(_header(value, first.metric) for value in values)],
         ["---", *("---:" for _ in values)],
         *([name, *(cells.get((name, value), "") for value in values)] for name in names),
     ]
