@@ -56,7 +56,7 @@ def test_a_name_of_the_library_is_not_taken_over(things: Registry[type]) -> None
     class Other:
         pass
 
-    with pytest.raises(ConfigError, match="thing 'alpha' is registered twice: by .*Other and by"):
+    with pytest.raises(ConfigError, match=r"thing 'alpha' is registered twice: by .*Other and by"):
         things.get("alpha")
 
 
