@@ -19,7 +19,7 @@ from retain.evaluation import EnvironmentConfig, Scalar, evaluate_policy
 from retain.models import MODELS
 from retain.recipes import RECIPES, recipe
 from retain.rollout import Actor, check_finite
-from retain.training import checkpoints, locks, offline, online, parallel, preparation
+from retain.training import checkpoints, locks, offline, online, preparation
 from retain.training.config import AnyRunConfig, OnlineRunConfig
 from retain.training.loggers import METRICS
 from retain.training.runs import Run, check_free, default_name
@@ -71,7 +71,7 @@ def train(
     folder = Path(runs) / name
     # Before any data are collected.
     check_free(folder)
-    parallel.fabric(config.train)
+    preparation.check_machine(config)
     if isinstance(config, OnlineRunConfig):
         run, dataset = preparation.start_online(config, folder), None
     else:

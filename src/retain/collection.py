@@ -27,10 +27,8 @@ from retain.data.store import Episode, dataset_exists, dataset_extra, write_data
 from retain.envs import Behaviour
 from retain.envs.checks import check_option_names
 from retain.envs.conduct import check_conduct
-from retain.rollout import note_long
+from retain.rollout import LONG, note_long
 
-#: Steps after which the user is told that no episode has ended.
-LONG = 100_000
 # Goes into the default ids; to be raised when the same settings give other data.
 _FORMAT = 1
 _RANDOM_STREAM = 1

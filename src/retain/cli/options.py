@@ -134,7 +134,7 @@ def unknown_options(words: list[str], flags: Iterable[str]) -> str:
 
 
 def environment_options(texts: tuple[str, ...]) -> dict[str, Any]:
-    """Reads options of an environment, each NAME=VALUE, with a value in JSON or a plain string.
+    """Reads options of an environment, each NAME=VALUE; see `value_of`.
 
     Raises:
         ConfigError: If a text is not of that form.
@@ -144,12 +144,14 @@ def environment_options(texts: tuple[str, ...]) -> dict[str, Any]:
         name, sign, value = text.partition("=")
         if not sign or not name:
             raise ConfigError(f"--option {text} is not of the form NAME=VALUE")
-        options[name] = _WORDS[value] if value in _WORDS else value_of(value)
+        options[name] = value_of(value)
     return options
 
 
 def value_of(text: str) -> Any:
-    """Reads a value in JSON, or else a plain string."""
+    """Reads True or False, a value in JSON, or else a plain string."""
+    if text in _WORDS:
+        return _WORDS[text]
     try:
         return json.loads(text)
     except ValueError:
@@ -162,8 +164,6 @@ def scalar_of(flag: str, text: str) -> int | float | bool | str:
     Raises:
         RetainError: If it is something of several parts, or null.
     """
-    if text in _WORDS:
-        return _WORDS[text]
     value = value_of(text)
     if not isinstance(value, int | float | bool | str):
         raise RetainError(f"{flag}: '{text}' is not a number, True, False or a text")

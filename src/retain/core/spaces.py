@@ -107,11 +107,8 @@ def _no_wider_than_needed(flat: Space[Any], parts: list[Space[Any]]) -> Space[An
     Zeros and ones are counted as 64 bits wide, and would make all beside them so: images of bytes
     would take eight times their room.
     """
-    wide = [part for part in parts if isinstance(part, Box) and part.dtype.itemsize > 4]
-    wide += [
-        part for part in parts if isinstance(part, Box) and part.dtype in (np.int32, np.uint32)
-    ]
-    if wide or not isinstance(flat, Box) or flat.dtype.itemsize <= 4:
+    fits = all(np.can_cast(part.dtype, np.float32) for part in parts if isinstance(part, Box))
+    if not fits or not isinstance(flat, Box) or flat.dtype.itemsize <= 4:
         return flat
     return Box(flat.low.astype(np.float32), flat.high.astype(np.float32), dtype=np.float32)
 

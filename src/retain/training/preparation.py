@@ -39,12 +39,23 @@ def dataset_of(config: RunConfig, progress: Callable[[int, int], None] | None = 
     return collect(config.data.collect, progress=progress)
 
 
+def check_machine(config: AnyRunConfig) -> None:
+    """Checks, before any data are collected, that a run can be made on this machine.
+
+    Raises:
+        ConfigError: If there is no such device.
+        MissingExtraError: If a logger is asked for whose package is not installed.
+    """
+    parallel.fabric(config.train)
+    if config.train.wandb is not None:
+        WeightsAndBiases.check()
+
+
 def start(config: RunConfig, folder: Path, dataset: str) -> Run:
     """Makes the folder of a new run, once everything in it is known to fit.
 
     Raises:
-        ConfigError: If the data, the model, the environment or the machine do not fit together.
-        MissingExtraError: If a logger is asked for whose package is not installed.
+        ConfigError: If the data, the model and the environment do not fit together.
         RunError: If the folder is taken, or the weights to begin with are not there or do not fit.
     """
     pack = open_pack(dataset)
@@ -62,9 +73,6 @@ def start(config: RunConfig, folder: Path, dataset: str) -> Run:
     if config.train.curriculum_score is not None:
         first, option = config.train.curriculum_from, config.evaluation.parameter
         _check_first(policy, config.acts_in, option, first)
-    parallel.fabric(config.train)
-    if config.train.wandb is not None:
-        WeightsAndBiases.check()
     return Run.create(folder, config, *spaces, content=pack.content, initial=initial)
 
 
@@ -110,8 +118,7 @@ def start_online(config: OnlineRunConfig, folder: Path) -> Run:
     """Makes the folder of a new run that learns by acting, once everything is known to fit.
 
     Raises:
-        ConfigError: If the environment, the model, the agent or the machine do not fit together.
-        MissingExtraError: If a logger is asked for whose package is not installed.
+        ConfigError: If the environment, the model and the agent do not fit together.
         RunError: If the folder is taken, or the weights to begin with are not there or do not fit.
     """
     agent = agent_of(config)
@@ -125,9 +132,6 @@ def start_online(config: OnlineRunConfig, folder: Path) -> Run:
     initial = _initial(config, agent)
     _check_environment(config, agent, "the run")
     _check_curriculum(config, agent)
-    parallel.fabric(config.train)
-    if config.train.wandb is not None:
-        WeightsAndBiases.check()
     spaces = agent.observation_space, agent.action_space
     return Run.create(folder, config, *spaces, initial=initial)
 

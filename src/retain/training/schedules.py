@@ -32,9 +32,8 @@ def learning_rate(config: LoopConfig, update: int, spent: float) -> float:
 
 
 def spent_updates(config: TrainConfig, update: int) -> float:
-    """Returns the share of the updates after the warm-up that came before one, at most 1."""
-    span = max(1, config.updates - config.warmup_updates)
-    return min(1.0, (update - config.warmup_updates) / span)
+    """Returns the share of the updates after the warm-up that came before one."""
+    return (update - config.warmup_updates) / max(1, config.updates - config.warmup_updates)
 
 
 def memory_cost_weight(config: TrainConfig, update: int, grown_at: float = 0) -> float:
