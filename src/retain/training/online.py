@@ -219,7 +219,7 @@ class _Trainer:
         self.averages.add("train/epsilon", epsilon)
         start = time.perf_counter()
         self.agent.train(settings.dropout_in_collection)
-        for stretch in self._play(progress.episodes, epsilon=epsilon):
+        for stretch in self._play(epsilon):
             for episode in stretch.episodes():
                 replay.add(*episode)
             self._count_steps(stretch.batch, stretch.ended)
@@ -244,10 +244,9 @@ class _Trainer:
         """Plays a round and learns from each stretch of it."""
         progress, config = self.progress, self.config.agent
         num_steps = config.num_steps if isinstance(config, ActorCriticConfig) else None
-        first = progress.episodes
         self.agent.train(self.settings.dropout_in_collection)
         start = time.perf_counter()
-        for stretch in self._play(first, epsilon=0.0, num_steps=num_steps):
+        for stretch in self._play(0.0, num_steps):
             progress.collecting += time.perf_counter() - start
             self._count_steps(stretch.batch, stretch.ended)
             first_of_all = progress.updates == 0
@@ -268,27 +267,24 @@ class _Trainer:
             self.agent.train(self.settings.dropout_in_collection)
             start = time.perf_counter()
 
-    def _play(
-        self, first: int, *, epsilon: float, num_steps: int | None = None
-    ) -> Iterator[Stretch]:
-        """Plays a round.
+    def _play(self, epsilon: float, num_steps: int | None = None) -> Iterator[Stretch]:
+        """Plays a round, in stretches of `num_steps`.
 
         If it is left before anything was learned from it, because of an interrupt or of what the
         environment does, the run is saved as it was before: nothing else would be the same again.
         """
-        learned = self.progress.updates
-
-        def stopped() -> bool:
-            return self.interrupts.asked and self.progress.updates == learned
-
-        options = self._options()
+        progress, learned = self.progress, self.progress.updates
         try:
             yield from self.collector.play(
-                first, self._count(), epsilon=epsilon, num_steps=num_steps, options=options,
-                stopped=stopped,
-            )  # fmt: skip
+                progress.episodes,
+                self._count(),
+                epsilon=epsilon,
+                num_steps=num_steps,
+                options=self._options(),
+                stopped=lambda: self.interrupts.asked and progress.updates == learned,
+            )
         except (Exception, KeyboardInterrupt):
-            if self.progress.updates == learned and self.begun["progress"]["env_steps"]:
+            if progress.updates == learned and self.begun["progress"]["env_steps"]:
                 self._go_back(self.begun)
                 self._save()
             raise
